@@ -1,0 +1,1 @@
+"""Recipes that rebuild the bundled bases from public packages (see README.md in this folder)."""

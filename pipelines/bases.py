@@ -1,0 +1,107 @@
+"""Which bases exist and where they are: bundled ones first, then folders, single files and Hub ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ProblemsError
+
+BUNDLED_FOLDER = Path(__file__).resolve().parent.parent / "bases"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# Files that can run code when they are opened.
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_SAMPLE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A base that ships with the project."""
+
+    name: str
+    family: str
+    title: str
+    license: str
+    resolution: int
+
+
+BUNDLED = {
+    base.name: base
+    for base in (
+        Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "see THIRD_PARTY.md", 128),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model: what a person called it, and the local path or Hub id that loads it."""
+
+    name: str
+    source: str
+
+    @property
+    def path(self) -> Path | None:
+        """The local folder or file, or None for a Hub id that is not downloaded yet."""
+        path = Path(self.source)
+        return path if path.exists() else None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every weight and config file (of files over 2 MiB: their size, first and last MiB, which hold
+        the tensor table and make reading gigabytes unnecessary). A Hub id gives the hash of its name."""
+        path = self.path
+        if path is None:
+            return hashlib.sha256(self.source.encode()).hexdigest()
+        digest = hashlib.sha256()
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json"))
+        for file in files:
+            size = file.stat().st_size
+            digest.update(f"{file.relative_to(path).as_posix()}:{size}:".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(_SAMPLE))
+                if size > _SAMPLE:
+                    stream.seek(max(_SAMPLE, size - _SAMPLE))
+                    digest.update(stream.read())
+        return digest.hexdigest()
+
+
+def find_base(name: str) -> Base:
+    """The base a person named: a bundled name, a folder, a `.safetensors` file or a Hub id (`owner/name`).
+
+    Raises ProblemsError when it is none of these, or a pickle.
+    """
+    if name in BUNDLED:
+        folder = BUNDLED_FOLDER / name
+        if not (folder / "model_index.json").exists():
+            raise ProblemsError(f"base {name} is listed but its weights are missing from {folder.name}/; reinstall the project")
+        return Base(name, str(folder))
+    path = Path(name).expanduser()
+    if path.suffix.lower() in PICKLES:
+        raise ProblemsError(f"base {path.name} is a pickle file, which can run code; convert it to .safetensors first")
+    if path.is_dir() or path.is_file():
+        return Base(name, str(path.resolve()))
+    if HUB_ID.fullmatch(name):
+        return Base(name, name)
+    known = ", ".join(BUNDLED)
+    raise ProblemsError(f"base is {name!r}, must be a bundled name ({known}), a folder, a .safetensors file or a Hub id like owner/name")
+
+
+def pipeline_class(base: Base, allowed: tuple[str, ...]) -> str | None:
+    """The diffusers pipeline class a base folder declares, checked against `allowed`; None for files and Hub ids."""
+    path = base.path
+    if path is None or path.is_file():
+        return None
+    index = path / "model_index.json"
+    if not index.exists():
+        raise ProblemsError(f"base {base.name} has no model_index.json, so it is not a diffusers model folder; expected {' or '.join(allowed)}")
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProblemsError(f"base {base.name}: model_index.json is damaged ({error}); download the model again") from error
+    if found not in allowed:
+        raise ProblemsError(f"base {base.name} is a {found}, expected {' or '.join(allowed)}; choose another base or family")
+    return str(found)

@@ -1,0 +1,273 @@
+"""RunConfig and its parts: the one object from button to bytes.
+
+Every field is declared with `knob(...)`, whose metadata carries help, unit and bounds. Validation, the page's form,
+the command line's `--set` and the documentation are derived from it, so a new knob is one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ProblemsError
+
+FORMAT_VERSION = 1
+MAX_TEXT = 2000
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    unit: str = "",
+    advanced: bool = True,
+    label: str = "",
+    length: int = MAX_TEXT,
+) -> Any:
+    """A dataclass field with what a person needs to set it.
+
+    `low` and `high` are inclusive; `choices` are the only values allowed; `length` bounds a text's characters;
+    `advanced` fields are folded away on the page.
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "unit": unit,
+            "advanced": advanced,
+            "label": label,
+            "length": length,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the samples are and how they are read."""
+
+    path: str = knob("", "Folder, zip file or list of files with the training samples.", advanced=False)
+    resolution: int = knob(128, "Side of a square training picture; others get the same area.", low=64, high=2048, unit="px")
+    buckets: bool = knob(True, "Group pictures by aspect ratio instead of cropping all of them to squares.")
+    caption: str = knob("", "One caption for every sample that has none of its own.", advanced=False)
+    trigger_word: str = knob("", "A word put in front of every caption; use it in prompts to call the adapter.", advanced=False, length=100)
+    flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.")
+    validation_percent: float = knob(0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What kind of adapter is attached. Scale is alpha / rank (rsLoRA: alpha / sqrt(rank))."""
+
+    variant: str = knob("lora", "How the update is parameterized.", choices=("lora", "rslora"))
+    rank: int = knob(8, "Width of the update: more can learn more and makes a larger file.", low=1, high=512, advanced=False)
+    alpha: float = knob(8.0, "Scale of the update; alpha = rank is neutral.", low=0.001, high=4096)
+    dropout: float = knob(0.0, "Share of the adapter's inputs dropped while training.", low=0, high=0.9)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how the adapter is trained."""
+
+    steps: int = knob(200, "Optimizer steps.", low=1, high=1_000_000, advanced=False)
+    batch_size: int = knob(4, "Samples in a batch, over all processes.", low=1, high=1024, advanced=False)
+    accumulation: int = knob(1, "Batches whose gradients are added up before each step.", low=1, high=256)
+    learning_rate: float = knob(1e-3, "Peak step size of the optimizer.", low=1e-8, high=1.0, advanced=False)
+    schedule: str = knob("cosine", "How the learning rate falls after warm-up.", choices=("constant", "linear", "cosine"))
+    warmup: int = knob(10, "Steps over which the learning rate rises from zero.", low=0, high=100_000, unit="steps")
+    weight_decay: float = knob(0.0, "AdamW weight decay.", low=0, high=1)
+    clip_norm: float = knob(1.0, "Gradients longer than this are shortened to it; 0 turns it off.", low=0, high=1000)
+    ema: float = knob(0.0, "Decay of the moving average that is saved in place of the last weights; 0 turns it off.", low=0, high=0.99999)
+    seed: int = knob(0, "Same seed, same data, same settings: same adapter.", low=0, high=2**32 - 1)
+    precision: str = knob(
+        "auto",
+        "Number format of the frozen base. auto: bf16 where the device computes it natively, else fp32.",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    device: str = knob("auto", "auto: the first GPU, else the CPU.", choices=("auto", "cpu", "cuda", "mps"))
+    gradient_checkpointing: bool = knob(False, "Compute activations twice to hold fewer of them: slower, less memory.")
+    checkpoint_every: int = knob(50, "Steps between checkpoints.", low=1, high=100_000, unit="steps")
+    keep_checkpoints: int = knob(2, "How many checkpoints are kept.", low=1, high=100)
+    validate_every: int = knob(50, "Steps between validation losses.", low=1, high=100_000, unit="steps")
+    preview_every: int = knob(0, "Steps between preview pictures while training; 0 turns them off.", low=0, high=100_000, unit="steps")
+    preview_prompt: str = knob("", "Prompt of those preview pictures; empty: the first caption.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that a run is: the same config and samples give the same adapter."""
+
+    family: str = knob("stable_diffusion", "Which family of models.", length=64)
+    base: str = knob("emoji-sd", "Name of a bundled base, a folder, a single-file checkpoint, or a Hub id.")
+    data: DataConfig = field(default_factory=DataConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    options: Any = None
+
+    def __post_init__(self) -> None:
+        if self.options is None:
+            from .registry import options_class
+
+            object.__setattr__(self, "options", options_class(self.family)())
+
+    def problems(self) -> list[str]:
+        """Every problem in every field, as sentences that begin with the dotted name of the field."""
+        found = _problems(self, "")
+        if not found:
+            if not self.data.path:
+                found.append("data.path is empty, must name a folder, zip file or picture")
+            if self.data.resolution % 8:
+                found.append(f"data.resolution is {self.data.resolution}, must be a multiple of 8")
+        return found
+
+    def validate(self) -> RunConfig:
+        """Return self, or raise ProblemsError with every problem at once."""
+        found = self.problems()
+        if found:
+            raise ProblemsError(found)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_dict(values: Any) -> RunConfig:
+        """The inverse of `to_dict`; unknown names and wrong types are problems, missing ones take defaults."""
+        from .registry import FAMILIES, options_class
+
+        if not isinstance(values, dict):
+            raise ProblemsError(f"the run config is {type(values).__name__}, must be a JSON object")
+        values = dict(values)
+        version = values.pop("version", FORMAT_VERSION)
+        found: list[str] = []
+        if version != FORMAT_VERSION:
+            found.append(f"version is {version!r}, this program reads {FORMAT_VERSION}")
+        family = values.get("family", "stable_diffusion")
+        if not isinstance(family, str) or family not in FAMILIES:
+            raise ProblemsError([*found, f"family is {family!r}, must be one of {', '.join(FAMILIES)}"])
+        parts = {"data": DataConfig, "adapter": AdapterConfig, "train": TrainConfig, "options": options_class(family)}
+        arguments: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in parts:
+                arguments[name] = _build(parts[name], value, name, found)
+            elif name in ("family", "base"):
+                arguments[name] = value
+            else:
+                found.append(f"{name} is not a setting; settings are family, base, {', '.join(parts)}")
+        config = RunConfig(**arguments) if not found else None
+        if config is None:
+            raise ProblemsError(found)
+        found = _problems(config, "")
+        if found:
+            raise ProblemsError(found)
+        return config
+
+    @staticmethod
+    def load(path: str | Path) -> RunConfig:
+        """Read a run.json."""
+        path = Path(path)
+        try:
+            return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ProblemsError(f"{path.name} cannot be read: {error.strerror}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ProblemsError(f"{path.name} is not JSON: {error}") from error
+
+
+def with_settings(config: RunConfig, settings: dict[str, str]) -> RunConfig:
+    """Apply `--set train.steps=200` style settings; text is read as the type of the field."""
+    values = config.to_dict()
+    found: list[str] = []
+    for dotted, text in settings.items():
+        part, _, name = dotted.rpartition(".")
+        owner = values.get(part) if part else values
+        if not isinstance(owner, dict) or name not in owner or name == "version":
+            found.append(f"{dotted} is not a setting; settings look like train.steps or adapter.rank")
+            continue
+        owner[name] = _read_text(text, owner[name])
+    if found:
+        raise ProblemsError(found)
+    return RunConfig.from_dict(values)
+
+
+def _read_text(text: str, like: Any) -> Any:
+    if isinstance(like, bool):
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
+    for kind in (int, float):
+        if isinstance(like, (int, float)):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _build(kind: Any, value: Any, name: str, found: list[str]) -> Any:
+    if not isinstance(value, dict):
+        found.append(f"{name} is {type(value).__name__}, must be a JSON object")
+        return kind()
+    known = {f.name for f in dataclasses.fields(kind)}
+    found.extend(f"{name}.{key} is not a setting; {name} has {', '.join(sorted(known))}" for key in value if key not in known)
+    return kind(**{key: item for key, item in value.items() if key in known})
+
+
+def _problems(part: Any, prefix: str) -> list[str]:
+    types = typing.get_type_hints(type(part))
+    found: list[str] = []
+    for spec in dataclasses.fields(part):
+        value, name = getattr(part, spec.name), prefix + spec.name
+        if dataclasses.is_dataclass(value):
+            found.extend(_problems(value, name + "."))
+        else:
+            problem = field_problem(name, value, types[spec.name], spec.metadata)
+            if problem:
+                found.append(problem)
+    return found
+
+
+def field_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> str | None:
+    """What is wrong with one value, as a sentence, or None."""
+    shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+    if kind is bool:
+        return None if isinstance(value, bool) else f"{name} is {shown}, must be true or false"
+    if kind in (int, float):
+        return _number_problem(name, value, kind, rules, shown)
+    if kind is str:
+        if not isinstance(value, str):
+            return f"{name} is {shown}, must be text"
+        if rules.get("choices") and value not in rules["choices"]:
+            return f"{name} is {shown}, must be one of {', '.join(rules['choices'])}"
+        if len(value) > rules.get("length", MAX_TEXT):
+            return f"{name} has {len(value)} characters, must have at most {rules['length']}"
+        if "\0" in value:
+            return f"{name} contains a NUL character, must be plain text"
+    return None
+
+
+def _number_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any], shown: str) -> str | None:
+    whole = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and not isinstance(value, int)):
+        return f"{name} is {shown}, must be {whole}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{name} is {shown}, must be a finite number"
+    low, high, unit = rules.get("low"), rules.get("high"), rules.get("unit") or ""
+    unit = f" {unit}" if unit else ""
+    if low is not None and value < low:
+        return f"{name} is {shown}, must be at least {low:g}{unit}"
+    if high is not None and value > high:
+        return f"{name} is {shown}, must be at most {high:.12g}{unit}"
+    return None

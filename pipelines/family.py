@@ -1,0 +1,110 @@
+"""The contract of a family: five verbs, each one arrow of upload -> samples -> tensors -> loss -> adapter -> preview."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from .bases import Base
+    from .randomness import Randomness
+
+
+@dataclass(frozen=True)
+class Target:
+    """Layers that get an adapter: a regular expression over full module names (`unet.down_blocks...`), and the
+    group under which a person sets their strength."""
+
+    pattern: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sample as the model will see it: `pixels` float [-1, 1] (3, H, W), already fitted to its bucket.
+
+    `original` is the (height, width) the picture had; `corner` the (top, left) of the crop in the resized picture.
+    """
+
+    id: str
+    caption: str
+    pixels: Tensor
+    original: tuple[int, int]
+    corner: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class Parts:
+    """A loaded base. `model` maps component names to modules (`{"unet": ..., "text_encoder": ...}`); adapters are
+    attached to these. `extra` holds modules trained whole and saved with the adapter. `rest` is the family's own
+    (tokenizer, scheduler, pipeline)."""
+
+    model: dict[str, nn.Module]
+    device: torch.device
+    dtype: torch.dtype
+    extra: dict[str, nn.Module] = field(default_factory=dict)
+    rest: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """What to show. `copies` identical rows are computed in one pass: the row index is the fastest-varying part of
+    every batch dimension the model sees, so that whoever attached adapters may give each row its own strength."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int = 25
+    guidance: float = 5.0
+    width: int = 0
+    height: int = 0
+    copies: int = 1
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """One entry per copy; image families fill `images`, text families `texts`."""
+
+    images: tuple[Image, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+class Family(ABC):
+    """One kind of model that adapters attach to. Never mentions strength; never imports another family."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    sample_type: ClassVar[str]
+    options_class: ClassVar[type[Any]]
+
+    def __init__(self, options: Any):
+        self.options = options
+
+    @abstractmethod
+    def load(self, base: Base, device: torch.device, dtype: torch.dtype) -> Parts:
+        """Load a base, frozen, in eval mode. Raises ProblemsError when it is not a base of this family."""
+
+    @abstractmethod
+    def targets(self, parts: Parts) -> list[Target]:
+        """Where adapters go, given the options."""
+
+    @abstractmethod
+    def encode(self, parts: Parts, item: Item) -> dict[str, Tensor]:
+        """Everything about an item that does not change while training; without batch dimension. Run once, cached."""
+
+    @abstractmethod
+    def loss(self, parts: Parts, batch: dict[str, Tensor], draw: Randomness) -> Tensor:
+        """Mean loss over a batch of encoded samples; every random choice comes from `draw`, one row per sample."""
+
+    @abstractmethod
+    def preview(self, parts: Parts, request: PreviewRequest) -> PreviewResult:
+        """Compute the request's copies in one pass."""
+
+    @abstractmethod
+    def cache_key(self, base: Base) -> str:
+        """A string that changes whenever `encode` would give something else for the same sample."""

@@ -1,0 +1,35 @@
+"""Families by name. Importing this costs nothing: a family's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import ProblemsError
+
+if TYPE_CHECKING:
+    from .family import Family
+
+FAMILIES = {
+    "stable_diffusion": "pipelines.stable_diffusion:StableDiffusion",
+}
+
+
+def family_class(name: str) -> type[Family]:
+    """The class of a family; the module it lives in imports no torch until it is used."""
+    if name not in FAMILIES:
+        raise ProblemsError(f"family is {name!r}, must be one of {', '.join(FAMILIES)}")
+    module, _, attribute = FAMILIES[name].partition(":")
+    found: type[Family] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def options_class(name: str) -> type[Any]:
+    """The dataclass of a family's own options."""
+    return family_class(name).options_class
+
+
+def create(name: str, options: Any = None) -> Family:
+    """A family with the given options (defaults when None)."""
+    kind = family_class(name)
+    return kind(kind.options_class() if options is None else options)
