@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ProblemsError
+from .errors import ProblemsError, shown
 
 FORMAT_VERSION = 1
 MAX_TEXT = 2000
@@ -57,12 +57,18 @@ class DataConfig:
     """Where the samples are and how they are read."""
 
     path: str = knob("", "Folder, zip file or list of files with the training samples.", advanced=False)
-    resolution: int = knob(128, "Side of a square training picture; others get the same area.", low=64, high=2048, unit="px")
+    resolution: int = knob(
+        128, "Side of a square training picture; others get the same area.", low=64, high=2048, unit="px"
+    )
     buckets: bool = knob(True, "Group pictures by aspect ratio instead of cropping all of them to squares.")
     caption: str = knob("", "One caption for every sample that has none of its own.", advanced=False)
-    trigger_word: str = knob("", "A word put in front of every caption; use it in prompts to call the adapter.", advanced=False, length=100)
+    trigger_word: str = knob(
+        "", "A word put in front of every caption; use it in prompts to call the adapter.", advanced=False, length=100
+    )
     flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.")
-    validation_percent: float = knob(0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%")
+    validation_percent: float = knob(
+        0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%"
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ class AdapterConfig:
     """What kind of adapter is attached. Scale is alpha / rank (rsLoRA: alpha / sqrt(rank))."""
 
     variant: str = knob("lora", "How the update is parameterized.", choices=("lora", "rslora"))
-    rank: int = knob(8, "Width of the update: more can learn more and makes a larger file.", low=1, high=512, advanced=False)
+    rank: int = knob(
+        8, "Width of the update: more can learn more and makes a larger file.", low=1, high=512, advanced=False
+    )
     alpha: float = knob(8.0, "Scale of the update; alpha = rank is neutral.", low=0.001, high=4096)
     dropout: float = knob(0.0, "Share of the adapter's inputs dropped while training.", low=0, high=0.9)
 
@@ -83,11 +91,18 @@ class TrainConfig:
     batch_size: int = knob(4, "Samples in a batch, over all processes.", low=1, high=1024, advanced=False)
     accumulation: int = knob(1, "Batches whose gradients are added up before each step.", low=1, high=256)
     learning_rate: float = knob(1e-3, "Peak step size of the optimizer.", low=1e-8, high=1.0, advanced=False)
-    schedule: str = knob("cosine", "How the learning rate falls after warm-up.", choices=("constant", "linear", "cosine"))
+    schedule: str = knob(
+        "cosine", "How the learning rate falls after warm-up.", choices=("constant", "linear", "cosine")
+    )
     warmup: int = knob(10, "Steps over which the learning rate rises from zero.", low=0, high=100_000, unit="steps")
     weight_decay: float = knob(0.0, "AdamW weight decay.", low=0, high=1)
     clip_norm: float = knob(1.0, "Gradients longer than this are shortened to it; 0 turns it off.", low=0, high=1000)
-    ema: float = knob(0.0, "Decay of the moving average that is saved in place of the last weights; 0 turns it off.", low=0, high=0.99999)
+    ema: float = knob(
+        0.0,
+        "Decay of the moving average that is saved in place of the last weights; 0 turns it off.",
+        low=0,
+        high=0.99999,
+    )
     seed: int = knob(0, "Same seed, same data, same settings: same adapter.", low=0, high=2**32 - 1)
     precision: str = knob(
         "auto",
@@ -99,7 +114,9 @@ class TrainConfig:
     checkpoint_every: int = knob(50, "Steps between checkpoints.", low=1, high=100_000, unit="steps")
     keep_checkpoints: int = knob(2, "How many checkpoints are kept.", low=1, high=100)
     validate_every: int = knob(50, "Steps between validation losses.", low=1, high=100_000, unit="steps")
-    preview_every: int = knob(0, "Steps between preview pictures while training; 0 turns them off.", low=0, high=100_000, unit="steps")
+    preview_every: int = knob(
+        0, "Steps between preview pictures while training; 0 turns them off.", low=0, high=100_000, unit="steps"
+    )
     preview_prompt: str = knob("", "Prompt of those preview pictures; empty: the first caption.")
 
 
@@ -122,7 +139,13 @@ class RunConfig:
 
     def problems(self) -> list[str]:
         """Every problem in every field, as sentences that begin with the dotted name of the field."""
+        from .registry import FAMILIES, options_class
+
         found = _problems(self, "")
+        if isinstance(self.family, str) and self.family not in FAMILIES:
+            found.append(f"family is {shown(self.family)}, must be one of {', '.join(FAMILIES)}")
+        elif isinstance(self.family, str) and not isinstance(self.options, options_class(self.family)):
+            found.append(f"options is {shown(self.options)}, must be {options_class(self.family).__name__}")
         if not found:
             if not self.data.path:
                 found.append("data.path is empty, must name a folder, zip file or picture")
@@ -155,10 +178,10 @@ class RunConfig:
         version = values.pop("version", FORMAT_VERSION)
         found: list[str] = []
         if version != FORMAT_VERSION:
-            found.append(f"version is {version!r}, this program reads {FORMAT_VERSION}")
+            found.append(f"version is {shown(version)}, this program reads {FORMAT_VERSION}")
         family = values.get("family", "stable_diffusion")
         if not isinstance(family, str) or family not in FAMILIES:
-            raise ProblemsError([*found, f"family is {family!r}, must be one of {', '.join(FAMILIES)}"])
+            raise ProblemsError([*found, f"family is {shown(family)}, must be one of {', '.join(FAMILIES)}"])
         parts = {"data": DataConfig, "adapter": AdapterConfig, "train": TrainConfig, "options": options_class(family)}
         arguments: dict[str, Any] = {}
         for name, value in values.items():
@@ -168,10 +191,8 @@ class RunConfig:
                 arguments[name] = value
             else:
                 found.append(f"{name} is not a setting; settings are family, base, {', '.join(parts)}")
-        config = RunConfig(**arguments) if not found else None
-        if config is None:
-            raise ProblemsError(found)
-        found = _problems(config, "")
+        config = RunConfig(**arguments)
+        found.extend(_problems(config, ""))
         if found:
             raise ProblemsError(found)
         return config
@@ -181,11 +202,12 @@ class RunConfig:
         """Read a run.json."""
         path = Path(path)
         try:
-            return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ProblemsError(f"{path.name} cannot be read: {error.strerror}") from error
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ProblemsError(f"{path.name} is not JSON: {error}") from error
+        return RunConfig.from_dict(values)
 
 
 def with_settings(config: RunConfig, settings: dict[str, str]) -> RunConfig:
@@ -199,9 +221,13 @@ def with_settings(config: RunConfig, settings: dict[str, str]) -> RunConfig:
             found.append(f"{dotted} is not a setting; settings look like train.steps or adapter.rank")
             continue
         owner[name] = _read_text(text, owner[name])
+    try:
+        changed = RunConfig.from_dict(values)
+    except ProblemsError as error:
+        raise ProblemsError([*found, *error.problems]) from None
     if found:
         raise ProblemsError(found)
-    return RunConfig.from_dict(values)
+    return changed
 
 
 def _read_text(text: str, like: Any) -> Any:
@@ -221,7 +247,9 @@ def _build(kind: Any, value: Any, name: str, found: list[str]) -> Any:
         found.append(f"{name} is {type(value).__name__}, must be a JSON object")
         return kind()
     known = {f.name for f in dataclasses.fields(kind)}
-    found.extend(f"{name}.{key} is not a setting; {name} has {', '.join(sorted(known))}" for key in value if key not in known)
+    found.extend(
+        f"{name}.{key} is not a setting; {name} has {', '.join(sorted(known))}" for key in value if key not in known
+    )
     return kind(**{key: item for key, item in value.items() if key in known})
 
 
@@ -229,11 +257,13 @@ def _problems(part: Any, prefix: str) -> list[str]:
     types = typing.get_type_hints(type(part))
     found: list[str] = []
     for spec in dataclasses.fields(part):
-        value, name = getattr(part, spec.name), prefix + spec.name
-        if dataclasses.is_dataclass(value):
+        value, name, kind = getattr(part, spec.name), prefix + spec.name, types[spec.name]
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and not isinstance(value, kind):
+            found.append(f"{name} is {shown(value)}, must be {kind.__name__}")
+        elif dataclasses.is_dataclass(value):
             found.extend(_problems(value, name + "."))
         else:
-            problem = field_problem(name, value, types[spec.name], spec.metadata)
+            problem = field_problem(name, value, kind, spec.metadata)
             if problem:
                 found.append(problem)
     return found
@@ -241,33 +271,32 @@ def _problems(part: Any, prefix: str) -> list[str]:
 
 def field_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> str | None:
     """What is wrong with one value, as a sentence, or None."""
-    shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
     if kind is bool:
-        return None if isinstance(value, bool) else f"{name} is {shown}, must be true or false"
+        return None if isinstance(value, bool) else f"{name} is {shown(value)}, must be true or false"
     if kind in (int, float):
-        return _number_problem(name, value, kind, rules, shown)
+        return _number_problem(name, value, kind, rules)
     if kind is str:
         if not isinstance(value, str):
-            return f"{name} is {shown}, must be text"
+            return f"{name} is {shown(value)}, must be text"
         if rules.get("choices") and value not in rules["choices"]:
-            return f"{name} is {shown}, must be one of {', '.join(rules['choices'])}"
+            return f"{name} is {shown(value)}, must be one of {', '.join(rules['choices'])}"
         if len(value) > rules.get("length", MAX_TEXT):
             return f"{name} has {len(value)} characters, must have at most {rules['length']}"
-        if "\0" in value:
-            return f"{name} contains a NUL character, must be plain text"
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            return f"{name} contains a NUL or half a character, must be plain text"
     return None
 
 
-def _number_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any], shown: str) -> str | None:
+def _number_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> str | None:
     whole = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and not isinstance(value, int)):
-        return f"{name} is {shown}, must be {whole}"
+        return f"{name} is {shown(value)}, must be {whole}"
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{name} is {shown}, must be a finite number"
+        return f"{name} is {shown(value)}, must be a finite number"
     low, high, unit = rules.get("low"), rules.get("high"), rules.get("unit") or ""
     unit = f" {unit}" if unit else ""
     if low is not None and value < low:
-        return f"{name} is {shown}, must be at least {low:g}{unit}"
+        return f"{name} is {shown(value)}, must be at least {low:g}{unit}"
     if high is not None and value > high:
-        return f"{name} is {shown}, must be at most {high:.12g}{unit}"
+        return f"{name} is {shown(value)}, must be at most {high:.12g}{unit}"
     return None

@@ -14,3 +14,12 @@ class ProblemsError(ValueError):
     def __init__(self, problems: str | Iterable[str]):
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+def shown(value: object) -> str:
+    """A value as a sentence quotes it: its repr, cut to 60 characters. Never raises."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4300 digits
+        text = "a huge number"
+    return text if len(text) <= 60 else text[:57] + "..."

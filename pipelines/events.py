@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,8 +105,9 @@ KINDS: dict[str, type[Event]] = {
 
 def from_json(line: str) -> Event:
     """The inverse of `Event.to_json`; raises ValueError on a line that is not an event."""
-    values: dict[str, Any] = json.loads(line)
-    kind = KINDS.get(values.pop("event", ""))
-    if kind is None:
-        raise ValueError(f"not an event: {line[:80]}")
-    return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in values.items()})
+    try:
+        values: dict[str, Any] = dict(json.loads(line))
+        kind: Callable[..., Event] = KINDS[values.pop("event")]
+        return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in values.items()})
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not an event: {line[:80]}") from error

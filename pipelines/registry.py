@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import ProblemsError
+from .errors import ProblemsError, shown
 
 if TYPE_CHECKING:
     from .family import Family
@@ -17,8 +17,8 @@ FAMILIES = {
 
 def family_class(name: str) -> type[Family]:
     """The class of a family; the module it lives in imports no torch until it is used."""
-    if name not in FAMILIES:
-        raise ProblemsError(f"family is {name!r}, must be one of {', '.join(FAMILIES)}")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ProblemsError(f"family is {shown(name)}, must be one of {', '.join(FAMILIES)}")
     module, _, attribute = FAMILIES[name].partition(":")
     found: type[Family] = getattr(importlib.import_module(module), attribute)
     return found
