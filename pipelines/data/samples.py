@@ -1,0 +1,208 @@
+"""Samples: what an upload becomes. `import_dataset` copies it into a folder, `read_dataset` reads that folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProblemsError
+from ..files import write_bytes, write_text
+from .captions import CaptionBook, clean, some, with_trigger, words_of_name
+from .pictures import content_id, open_picture, picture_format
+from .sources import ImportLimits, open_sources, plain_name
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+METADATA = "metadata.jsonl"
+REPORT = "import.json"
+DEFAULT_LIMITS = ImportLimits()
+_SHOWN_PROBLEMS = 20
+_FILE_NAME = re.compile(r"([0-9a-f]{16})\.(png|jpg|webp)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and its caption. `id` depends on the file's bytes only; `name` is what the person called it;
+    `width` and `height` are in pixels, upright."""
+
+    id: str
+    name: str
+    path: Path
+    caption: str
+    width: int
+    height: int
+
+    def open(self) -> Image:
+        """The picture, upright, mode RGB. Raises ProblemsError when the file has gone bad since it was imported."""
+        return open_picture(self.path, self.name)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in a fixed order (name, then id), and sentences: `rejected` for each file left out, `notes` for what
+    else a person would want to know."""
+
+    samples: tuple[Sample, ...]
+    rejected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the sorted (id, caption) pairs: the same samples in any order give the same text."""
+        pairs = sorted((sample.id, sample.caption) for sample in self.samples)
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def import_dataset(sources: Sequence[Path], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS) -> Dataset:
+    """Copy the pictures and captions of folders, zip files and single files (any mix) into the folder `into`.
+
+    Pictures are decoded once to prove them, and stored byte for byte as `<id>.<ext>`, with `metadata.jsonl` written
+    last. Captions are the pictures' own, without fallbacks. No picture at all is not an error here: the sentences say
+    why. Raises ProblemsError when a source does not exist or `into` cannot be written.
+    """
+    rejected: list[str] = []
+    notes: list[str] = []
+    found: dict[str, Sample] = {}
+    for source in open_sources(sources, into, limits, rejected):
+        book = CaptionBook(limits, rejected, notes)
+        book.read(source)
+        for entry in source.pictures:
+            words = book.find(entry)
+            try:
+                data = entry.read(limits.picture_bytes)
+                size = open_picture(data, entry.name).size
+            except ProblemsError as error:
+                rejected.extend(error.problems)
+                continue
+            _keep(Sample(content_id(data), words.name or entry.name, into, words.caption, *size), data, found, notes)
+        book.finish()
+    samples = _ordered(found)
+    write_text(into / REPORT, json.dumps({"rejected": rejected, "notes": notes}, indent=1, ensure_ascii=False) + "\n")
+    if samples:
+        write_text(into / METADATA, "".join(_to_line(sample) for sample in samples))
+    else:
+        # Nobody shall find the samples of an earlier import here and think them the ones just given.
+        (into / METADATA).unlink(missing_ok=True)
+    return Dataset(samples, tuple(rejected), tuple(notes))
+
+
+def read_dataset(
+    folder: Path, *, caption: str = "", trigger_word: str = "", captions_from_names: bool = True
+) -> Dataset:
+    """The samples of a folder that `import_dataset` made, each with the caption it will be trained on.
+
+    A sample's own caption comes before the common `caption`, and that before the words of its file name; then the
+    trigger word is put in front. `rejected` and `notes` begin with those of the import. Raises ProblemsError, with
+    the reasons, when no sample is left.
+    """
+    rejected, notes = _read_report(folder)
+    found: dict[str, Sample] = {}
+    for number, line in enumerate(_read_lines(folder), 1):
+        sample = _from_line(line, folder)
+        if sample is None:
+            rejected.append(f"{METADATA}, line {number} names no picture of this data set: import the pictures again")
+        else:
+            found.setdefault(sample.id, sample)
+    if not found:
+        raise ProblemsError(_nothing_left(rejected))
+    common = clean(caption)
+    samples = []
+    for sample in _ordered(found):
+        own = clean(sample.caption) or common or (words_of_name(sample.name) if captions_from_names else "")
+        samples.append(replace(sample, caption=with_trigger(own, trigger_word)))
+    silent = [sample.name for sample in samples if not sample.caption]
+    if silent:
+        notes.append(
+            f"{len(silent)} of {len(samples)} pictures have no caption ({some(silent)}): "
+            "describe them, or give one caption for all"
+        )
+    if len(samples) == 1:
+        notes.append("There is only 1 picture: an adapter learns better from 10 or more")
+    return Dataset(tuple(samples), tuple(rejected), tuple(notes))
+
+
+def _keep(sample: Sample, data: bytes, found: dict[str, Sample], notes: list[str]) -> None:
+    """Store a picture (`sample.path` is the folder to store it in), or note that it is there already."""
+    first = found.get(sample.id)
+    if first is None:
+        path = sample.path / f"{sample.id}.{picture_format(data)}"
+        write_bytes(path, data)
+        found[sample.id] = replace(sample, path=path)
+        return
+    sentence = f"{sample.name} is the same picture as {first.name}: it is used once"
+    if sample.caption and not first.caption:
+        found[sample.id] = replace(first, caption=sample.caption)
+    elif sample.caption and sample.caption != first.caption:
+        sentence += f", with the caption of {first.name}"
+    notes.append(sentence)
+
+
+def _ordered(found: dict[str, Sample]) -> tuple[Sample, ...]:
+    return tuple(sorted(found.values(), key=lambda sample: (sample.name, sample.id)))
+
+
+def _nothing_left(rejected: list[str]) -> list[str]:
+    if not rejected:
+        return ["No picture was found: add PNG, JPEG or WebP pictures"]
+    files = "1 file was left out" if len(rejected) == 1 else f"{len(rejected)} files were left out"
+    more = len(rejected) - _SHOWN_PROBLEMS
+    problems = [f"No picture can be used, {files}: add PNG, JPEG or WebP pictures", *rejected[:_SHOWN_PROBLEMS]]
+    return [*problems, f"{more} more files were left out"] if more > 0 else problems
+
+
+def _to_line(sample: Sample) -> str:
+    values = {
+        "file_name": sample.path.name,
+        "caption": sample.caption,
+        "name": sample.name,
+        "width": sample.width,
+        "height": sample.height,
+    }
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _from_line(line: str, folder: Path) -> Sample | None:
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict):
+        return None
+    file_name, caption, name = values.get("file_name"), values.get("caption", ""), values.get("name", "")
+    # The pattern also keeps a forged line from naming a file outside the folder.
+    match = _FILE_NAME.fullmatch(file_name) if isinstance(file_name, str) else None
+    width, height = values.get("width"), values.get("height")
+    if type(width) is not int or type(height) is not int or min(width, height) < 1:
+        return None
+    if not match or not isinstance(caption, str) or not isinstance(name, str):
+        return None
+    path = folder / match.group(0)
+    if not path.is_file():
+        return None
+    return Sample(match.group(1), plain_name(name) if name else match.group(0), path, caption, width, height)
+
+
+def _read_lines(folder: Path) -> list[str]:
+    try:
+        return [line for line in (folder / METADATA).read_text(encoding="utf-8").split("\n") if line.strip()]
+    except FileNotFoundError:
+        if (folder / REPORT).exists():
+            return []
+        raise ProblemsError(f"{folder.name} has no {METADATA}: import the pictures first") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProblemsError(f"{METADATA} in {folder.name} cannot be read: import the pictures again") from error
+
+
+def _read_report(folder: Path) -> tuple[list[str], list[str]]:
+    """The sentences of the import; none when the file is missing or not ours."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        return [str(item) for item in report["rejected"]], [str(item) for item in report["notes"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return [], []
