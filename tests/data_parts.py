@@ -1,0 +1,46 @@
+"""What the tests of reading data make their uploads of."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from PIL import Image
+
+from pipelines.data.samples import Dataset
+
+
+def png(shade: int, size: tuple[int, int] = (24, 16)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (shade, 100, 200)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_folder(root: Path, contents: dict[str, bytes | str]) -> Path:
+    for name, data in contents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return root
+
+
+def make_zip(path: Path, contents: dict[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    return path
+
+
+def captions(dataset: Dataset) -> dict[str, str]:
+    return {sample.name: sample.caption for sample in dataset.samples}
+
+
+def only(sentences: tuple[str, ...], *parts: str) -> None:
+    """Exactly one sentence, with all the parts in it."""
+    assert len(sentences) == 1, sentences
+    for part in parts:
+        assert part in sentences[0]
+
+
+CONTENTS = {"cats/one.png": png(1), "cats/one.txt": "a cat\n", "two.PNG": png(2), "two.caption": "a dog"}
