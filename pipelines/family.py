@@ -93,6 +93,10 @@ class Family(ABC):
     def targets(self, parts: Parts) -> list[Target]:
         """Where adapters go, given the options."""
 
+    def groups(self, parts: Parts) -> list[Target]:
+        """All targets of the family, whatever the options: they name the groups of an adapter made elsewhere."""
+        return self.targets(parts)
+
     @abstractmethod
     def encode(self, parts: Parts, item: Item) -> dict[str, Tensor]:
         """Everything about an item that does not change while training; without batch dimension. Run once, cached."""

@@ -1,0 +1,201 @@
+"""The command line: `python -m pipelines bases | train | resume | preview | export | inspect | estimate`.
+
+Exit codes: 0 done, 2 bad input (one line per problem on stderr), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .config import RunConfig, with_settings
+from .errors import ProblemsError
+from .events import Event, Failed, Finished, Prepared, Saved, Step, Stopped, Validated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.command(args) or 0)
+    except ProblemsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was learned is kept, go on with: python -m pipelines resume RUN_DIR", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Train, preview and export LoRA adapters.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: object, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(command=run)
+        return sub
+
+    add("bases", _bases, "List the bundled bases.")
+    train = add("train", _train, "Train an adapter on a folder, zip file or picture.")
+    _config_arguments(train)
+    train.add_argument("--output", type=Path, required=True, metavar="RUN_DIR", help="new folder for the run")
+    for name, help in (("resume", "Go on with a run from its newest checkpoint."), ("worker", "Run a folder's run.json; used by the page.")):
+        add(name, _resume, help).add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    preview = add("preview", _preview, "Write one picture per strength.")
+    preview.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
+    preview.add_argument("--prompt", required=True)
+    preview.add_argument("--negative-prompt", default="")
+    preview.add_argument("--strengths", type=_numbers, default=[0.0, 0.5, 1.0], metavar="0,0.5,1")
+    preview.add_argument("--seed", type=int, default=0)
+    preview.add_argument("--steps", type=int, default=25)
+    preview.add_argument("--guidance", type=float, default=5.0)
+    preview.add_argument("--width", type=int, default=0)
+    preview.add_argument("--height", type=int, default=0)
+    preview.add_argument("--base", default="", help="needed when the adapter was made by another tool")
+    preview.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    preview.add_argument("--output", type=Path, required=True, metavar="DIR")
+    export = add("export", _export, "Write the adapter in a form other tools read, and prove it by reading it back.")
+    export.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
+    export.add_argument("--format", default="diffusers", help="diffusers, kohya or merged")
+    export.add_argument("--base", default="", help="needed when the adapter was made by another tool")
+    export.add_argument("--strength", type=float, default=1.0, help="for merged: the strength that is baked in")
+    export.add_argument("--output", type=Path, required=True, metavar="PATH")
+    add("inspect", _inspect, "Tell what is in an adapter file.").add_argument("adapter", type=Path, metavar="ADAPTER")
+    _config_arguments(add("estimate", _estimate, "Count the memory of a run before it starts."))
+    return parser
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="RUN_JSON", help="start from these settings")
+    parser.add_argument("--family")
+    parser.add_argument("--base")
+    parser.add_argument("--data")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers like 0,0.5,1") from error
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    config = RunConfig.load(args.config) if args.config else RunConfig.from_dict({"family": args.family} if args.family else {})
+    settings = {"family": args.family, "base": args.base, "data.path": args.data}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    for item in args.set:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ProblemsError(f"--set {item}: expected NAME=VALUE, such as train.steps=200")
+        chosen[name.strip()] = value
+    return with_settings(config, chosen)
+
+
+def _bases(args: argparse.Namespace) -> None:
+    from .bases import BUNDLED, BUNDLED_FOLDER
+
+    for base in BUNDLED.values():
+        there = "" if (BUNDLED_FOLDER / base.name / "model_index.json").exists() else "  (weights missing)"
+        print(f"{base.name}  {base.family}  {base.resolution} px  {base.title}  license: {base.license}{there}")
+    print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well.")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from . import worker
+
+    worker.start(_config(args), args.output)
+    return _show(worker.run(args.output), args.output)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from . import worker
+
+    if not (args.run_dir / worker.CONFIG_FILE).exists():
+        raise ProblemsError(f"{args.run_dir} holds no run.json; name the folder of a run")
+    return _show(worker.run(args.run_dir), args.run_dir)
+
+
+def _show(events: Iterator[Event], run_dir: Path) -> int:
+    """Print events as they come; returns the exit code."""
+    from .worker import outcome
+
+    last: list[Event] = []
+    for event in events:
+        last = [event]
+        line = _line(event, run_dir)
+        if line:
+            print(line, flush=True)
+        if isinstance(event, Prepared):
+            for sentence in event.rejected:
+                print(f"left out: {sentence}", file=sys.stderr)
+        if isinstance(event, Failed):
+            for problem in event.problems:
+                print(problem, file=sys.stderr)
+    return outcome(last) if last else 0
+
+
+def _line(event: Event, run_dir: Path) -> str:
+    if isinstance(event, Prepared):
+        return (
+            f"{event.samples} samples, {event.trainable_parameters:,} trainable parameters, "
+            f"{event.device} {event.precision}, step {event.step} of {event.steps}"
+        )
+    if isinstance(event, Step) and (event.step == 1 or event.step % 10 == 0 or event.step == event.steps):
+        return f"step {event.step}/{event.steps}  loss {event.loss:.4f}  {event.seconds:.2f} s  {event.memory >> 20} MiB"
+    if isinstance(event, Validated):
+        return f"step {event.step}  validation loss {event.loss:.4f}"
+    if isinstance(event, Saved):
+        return f"saved {run_dir / event.path}"
+    if isinstance(event, (Finished, Stopped)):
+        return f"{type(event).__name__.lower()} at step {event.step}: {run_dir / event.path if event.path else 'nothing learned yet'}"
+    return ""
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from .export import adapter_path, run_config
+    from .family import PreviewRequest
+    from .files import write_bytes
+    from .preview import PreviewSession, png_bytes
+
+    path = adapter_path(args.source)
+    config = RunConfig(base=args.base) if args.base else run_config(path)
+    session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
+    request = PreviewRequest(args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height)
+    ladder = session.ladder(path, request, args.strengths)
+    for strength, image in zip(ladder.strengths, ladder.images, strict=True):
+        file = args.output / f"strength-{strength:g}.png"
+        write_bytes(file, png_bytes(image))
+        print(file)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .export import export
+
+    proof = export(args.source, args.format, args.output, base=args.base, strength=args.strength)
+    print(f"{args.output}: {proof.modules} layers read back, max error {proof.max_error:.2g}, {proof.unmatched} unmatched")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from .adapters.file import inspect
+
+    print(json.dumps(inspect(args.adapter), indent=2, ensure_ascii=False))
+
+
+def _estimate(args: argparse.Namespace) -> None:
+    from .memory import estimate
+
+    found = estimate(_config(args))
+    for name in ("weights", "adapter", "gradients", "optimizer", "activations"):
+        print(f"{name:<12}{getattr(found, name) / 2**20:10.1f} MiB")
+    print(f"{'total':<12}{found.total / 2**20:10.1f} MiB")
+    print(f"cache       {found.cache_per_sample / 2**20:10.2f} MiB per sample")
+    print(f"{found.parameters:,} trainable parameters, {found.step_flops / 1e9:.1f} GFLOP per step")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

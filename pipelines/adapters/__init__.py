@@ -1,0 +1,1 @@
+"""Adapters: variants, attaching, strength, files. Nothing here knows a family."""

@@ -1,0 +1,189 @@
+"""Attaching adapters to a loaded base, and reading or writing their weights.
+
+PEFT does the wrapping; what is added here is the bookkeeping the rest needs: full names, groups, trained scales.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from ..errors import ProblemsError
+from ..randomness import derive
+from .lowrank import LowRank
+from .variants import peft_config
+
+if TYPE_CHECKING:
+    from ..config import AdapterConfig
+
+
+class TargetLike(Protocol):
+    """A pattern over full module names and the group its layers belong to."""
+
+    @property
+    def pattern(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+@dataclass
+class Attached:
+    """One adapter on a model: its PEFT layers by full name, the group of each, and the scale it was trained with."""
+
+    name: str
+    layers: dict[str, Any]
+    groups: dict[str, str]
+    scales: dict[str, float]
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable tensors by name, in a fixed order."""
+        found: dict[str, nn.Parameter] = {}
+        for path in sorted(self.layers):
+            layer = self.layers[path]
+            found[f"{path}.down"] = layer.lora_A[self.name].weight
+            found[f"{path}.up"] = layer.lora_B[self.name].weight
+        return found
+
+    def weights(self) -> dict[str, LowRank]:
+        """Copies of the current weights on the CPU."""
+        return {
+            path: LowRank(
+                down=layer.lora_A[self.name].weight.detach().cpu().clone(),
+                up=layer.lora_B[self.name].weight.detach().cpu().clone(),
+                scale=self.scales[path],
+            )
+            for path, layer in self.layers.items()
+        }
+
+    def dropout(self, training: bool) -> None:
+        """Turn the adapter's dropout on or off; the base stays in eval mode."""
+        for layer in self.layers.values():
+            layer.lora_dropout[self.name].train(training)
+
+
+def adaptable(model: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Every layer an adapter can be attached to, by full name: `unet.down_blocks.0...` -> its base module."""
+    found: dict[str, nn.Module] = {}
+    for component, root in model.items():
+        for path, module in root.named_modules():
+            if isinstance(module, LoraLayer):
+                found[f"{component}.{path}"] = module.get_base_layer()
+            elif isinstance(module, (nn.Linear, nn.Conv2d)) and ".base_layer" not in f".{path}" and ".lora_" not in path:
+                found[f"{component}.{path}"] = module
+    return found
+
+
+def shapes(model: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Weight shapes of all adaptable layers, by full name."""
+    return {name: tuple(module.weight.shape) for name, module in adaptable(model).items()}
+
+
+def match(names: Iterable[str], targets: Sequence[TargetLike]) -> dict[str, str]:
+    """Full layer name -> group, for every layer that a target names (the first that does)."""
+    found = {}
+    for name in names:
+        group = next((target.group for target in targets if re.fullmatch(target.pattern, name)), None)
+        if group is not None:
+            found[name] = group
+    return found
+
+
+def match_all(model: Mapping[str, nn.Module], targets: Sequence[TargetLike]) -> dict[str, str]:
+    """`match` over a model's layers. Raises ProblemsError naming each target that matches none: a typo must not train
+    nothing in silence."""
+    groups = match(adaptable(model), targets)
+    problems = [
+        f"target {target.pattern} ({target.group}) matches no layer of this base; is it the right kind of base?"
+        for target in targets
+        if not match(groups, [target])
+    ]
+    if problems:
+        raise ProblemsError(problems)
+    return groups
+
+
+def attach(model: Mapping[str, nn.Module], targets: Sequence[TargetLike], config: AdapterConfig, seed: int, name: str = "in_training") -> Attached:
+    """Attach a new adapter for training. Its first output is the base's (B is zero); A depends only on `seed`."""
+    groups = match_all(model, targets)
+    devices = [p.device for p in next(iter(model.values())).parameters()][:1]
+    with torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
+        torch.manual_seed(derive(seed, "adapter"))
+        for component, paths in _by_component(groups).items():
+            _inject(model[component], peft_config(config, paths), name)
+    attached = _collect(model, name, groups)
+    for parameter in attached.parameters().values():
+        # Adapters are trained in fp32 whatever the base is stored in: small updates vanish in half precision.
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    return attached
+
+
+def attach_weights(
+    model: Mapping[str, nn.Module], weights: Mapping[str, LowRank], groups: Mapping[str, str], name: str
+) -> Attached:
+    """Attach a finished adapter, frozen. Layers that no group claims go to the group `other`."""
+    for component, paths in _by_component(weights).items():
+        ranks = {path: weights[f"{component}.{path}"].rank for path in paths}
+        usual = max(ranks.values())
+        different = {re.escape(path): rank for path, rank in ranks.items() if rank != usual}
+        config = LoraConfig(r=usual, lora_alpha=usual, target_modules=paths, rank_pattern=different)
+        _inject(model[component], config, name)
+    attached = _collect(model, name, {path: groups.get(path, "other") for path in weights})
+    for path, layer in attached.layers.items():
+        weight = layer.get_base_layer().weight
+        for pair, value in ((layer.lora_A, weights[path].down), (layer.lora_B, weights[path].up)):
+            pair[name].weight = nn.Parameter(value.to(weight.device, _adapter_dtype(weight.dtype)), requires_grad=False)
+        attached.scales[path] = layer.scaling[name] = weights[path].scale
+    attached.dropout(False)
+    return attached
+
+
+def _adapter_dtype(base: torch.dtype) -> torch.dtype:
+    return base if base in (torch.bfloat16, torch.float16) else torch.float32
+
+
+def detach(model: Mapping[str, nn.Module], attached: Attached) -> None:
+    """Remove an adapter's weights from the layers (which stay wrapped: a wrapped layer without adapters is its base)."""
+    for layer in attached.layers.values():
+        layer.delete_adapter(attached.name)
+    for root in model.values():
+        getattr(root, "peft_config", {}).pop(attached.name, None)
+
+
+def _by_component(names: Mapping[str, Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for full in names:
+        component, _, path = full.partition(".")
+        found.setdefault(component, []).append(path)
+    return found
+
+
+def _inject(root: nn.Module, config: LoraConfig, name: str) -> None:
+    with warnings.catch_warnings():
+        # PEFT warns about a second adapter on the same model, which is what mixing is.
+        warnings.simplefilter("ignore")
+        inject_adapter_in_model(config, root, name)
+
+
+def _collect(model: Mapping[str, nn.Module], name: str, groups: Mapping[str, str]) -> Attached:
+    layers = {}
+    for full in groups:
+        component, _, path = full.partition(".")
+        layers[full] = model[component].get_submodule(path)
+    scales = {full: float(layer.scaling[name]) for full, layer in layers.items()}
+    return Attached(name, layers, dict(groups), scales)
+
+
+def copy_into(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+    """Overwrite parameters in place; raises KeyError when a name is missing."""
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])

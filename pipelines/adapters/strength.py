@@ -1,0 +1,102 @@
+"""Strength: the run-time multiplier a person chooses. Scale (alpha / r) is fixed by training and never touched here.
+
+A layer computes W0 x + sum over adapters of strength * scale * B A x. Strength 0 takes the adapter out of the sum, so
+that it costs nothing and the output has the very bits of the base. PEFT's own `set_scale`, `set_adapters` and
+`scale_layer` are not used: they lose the trained scale in several cases (see docs/strength.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..errors import ProblemsError
+from .attach import Attached
+
+# One number; one per row of the batch (a ladder); or one of these per group of layers.
+Strength = float | Sequence[float] | Mapping[str, float | Sequence[float]]
+
+
+@contextmanager
+def strengths(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> Iterator[None]:
+    """Run the body with each adapter at its strength; adapters that `values` does not name are off.
+
+    A sequence gives every row of the batch its own strength: the batch must hold a multiple of that many rows, row
+    index fastest. Raises ProblemsError for an unknown adapter or group, or a strength that is not finite.
+    """
+    _check(adapters, values)
+    handles = []
+    layers: dict[int, tuple[Any, list[tuple[Attached, str]]]] = {}
+    for adapter in adapters:
+        for path, layer in adapter.layers.items():
+            layers.setdefault(id(layer), (layer, []))[1].append((adapter, path))
+    try:
+        for layer, entries in layers.values():
+            active, rows = [], {}
+            for adapter, path in entries:
+                value = _for_group(values.get(adapter.name, 0.0), adapter.groups[path])
+                if isinstance(value, Sequence):
+                    if any(value):
+                        active.append(adapter.name)
+                        rows[adapter.name] = torch.tensor([adapter.scales[path] * s for s in value])
+                elif value != 0:
+                    active.append(adapter.name)
+                    layer.scaling[adapter.name] = adapter.scales[path] * value
+            # PEFT's set_adapter would also switch requires_grad, which is the trainer's business.
+            layer._active_adapter = active
+            if rows:
+                handles.append(layer.register_forward_pre_hook(_per_row(rows)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer, entries in layers.values():
+            for adapter, path in entries:
+                layer.scaling[adapter.name] = adapter.scales[path]
+            layer._active_adapter = [adapter.name for adapter, _ in entries]
+
+
+def _per_row(rows: Mapping[str, torch.Tensor]) -> Any:
+    """A hook that spreads row strengths over the batch and the other dimensions of what the layer is about to see."""
+
+    def hook(layer: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        x = inputs[0]
+        for name, values in rows.items():
+            copies, rest = divmod(x.shape[0], len(values))
+            if rest:
+                raise ValueError(f"got a batch of {x.shape[0]} rows, expected a multiple of {len(values)} strengths")
+            dtype = layer.lora_B[name].weight.dtype
+            layer.scaling[name] = values.to(x.device, dtype).repeat(copies).view(-1, *[1] * (x.ndim - 1))
+
+    return hook
+
+
+def _for_group(value: Strength, group: str) -> float | Sequence[float]:
+    if isinstance(value, Mapping):
+        return value.get(group, 1.0)
+    return value
+
+
+def _check(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> None:
+    known = {adapter.name: adapter for adapter in adapters}
+    problems = []
+    for name, value in values.items():
+        if name not in known:
+            problems.append(f"strength is given for adapter {name!r}, attached are {', '.join(known) or 'none'}")
+            continue
+        parts = value if isinstance(value, Mapping) else {"": value}
+        for group, part in parts.items():
+            if group and group not in known[name].groups.values():
+                groups = ", ".join(sorted(set(known[name].groups.values())))
+                problems.append(f"strength is given for group {group!r}, adapter {name} has {groups}")
+            numbers = part if isinstance(part, Sequence) else [part]
+            problems.extend(
+                f"strength of {name} is {number!r}, must be a number from -4 to 4"
+                for number in numbers
+                if isinstance(number, bool) or not isinstance(number, (int, float)) or not -4 <= number <= 4
+            )
+    if problems:
+        raise ProblemsError(problems)

@@ -1,0 +1,91 @@
+"""Exporting an adapter in a form other tools read, proved by reading it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import registry
+from .adapters.attach import attach_weights, match, shapes
+from .adapters.file import Proof, prove, read_adapter, read_tensors, write_adapter
+from .bases import find_base
+from .config import RunConfig
+from .devices import pick_device
+from .errors import ProblemsError
+
+FORMS = ("diffusers", "kohya", "merged")
+
+
+def adapter_path(source: Path) -> Path:
+    """The adapter file of a run folder, or the file itself. Raises ProblemsError when there is none."""
+    if source.is_file():
+        return source
+    path = source / "adapter" / "adapter.safetensors"
+    if not path.exists():
+        raise ProblemsError(f"{source} holds no adapter yet (expected adapter/adapter.safetensors); train or resume the run first")
+    return path
+
+
+def run_config(path: Path) -> RunConfig:
+    """The run config an adapter of ours carries. Raises ProblemsError for a file from another tool."""
+    _, metadata = read_tensors(path)
+    ours = metadata.get("lora_web")
+    if not ours:
+        raise ProblemsError(f"{path.name} was made by another tool and does not say its base; name it with --base")
+    return RunConfig.from_dict(json.loads(ours)["config"])
+
+
+def export(source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0) -> Proof:
+    """Write the adapter of a run (or file) as `diffusers`, `kohya` or `merged` (a whole base with the adapter in it).
+
+    `strength` counts for `merged` only. Returns what reading the result back showed; raises ProblemsError when the form cannot hold
+    the adapter or the proof fails.
+    """
+    import torch
+
+    if form not in FORMS:
+        raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
+    path = adapter_path(source)
+    config = RunConfig(base=base) if base else run_config(path)
+    family = registry.create(config.family, config.options)
+    found = find_base(config.base)
+    # Shapes are all that a file needs; weights only matter when they are merged into.
+    on_meta = form != "merged" and found.path is not None and found.path.is_dir()
+    parts = family.load(found, torch.device("meta") if on_meta else pick_device("cpu"), torch.float32)
+    modules = shapes(parts.model)
+    layers = read_adapter(path, modules)
+    if form == "merged":
+        return _merge(parts, layers, match(layers, family.groups(parts)), output, strength)
+    _, metadata = read_tensors(path)
+    write_adapter(output, layers, form=form, metadata=metadata)
+    proof = prove(output, layers, modules)
+    if proof.unmatched or proof.modules != len(layers):
+        output.unlink()
+        raise ProblemsError(f"{output.name}: reading it back found {proof.modules} of {len(layers)} layers; nothing was exported")
+    return proof
+
+
+def _merge(parts: Any, layers: Any, groups: dict[str, str], output: Path, strength: float) -> Proof:
+    """Add strength * delta to a copy of the base's weights and save the whole base."""
+    import torch
+
+    if output.exists() and any(output.iterdir()):
+        raise ProblemsError(f"output {output} is not empty; name a new folder")
+    attached = attach_weights(parts.model, layers, groups, "merged")
+    originals = {path: layer.get_base_layer() for path, layer in attached.layers.items()}
+    error = 0.0
+    for path, layer in attached.layers.items():
+        weight = originals[path].weight
+        merged = weight.double() + strength * layers[path].delta().double().view_as(weight)
+        with torch.no_grad():
+            weight.copy_(merged)
+        error = max(error, float((weight.double() - merged).abs().max()))
+        component, _, name = path.partition(".")
+        parent, _, leaf = name.rpartition(".")
+        setattr(parts.model[component].get_submodule(parent), leaf, originals[path])
+    for root in parts.model.values():
+        if hasattr(root, "peft_config"):
+            del root.peft_config
+    parts.rest["pipeline"].save_pretrained(output, safe_serialization=True)
+    return Proof(max_error=error, modules=len(layers), unmatched=0)

@@ -1,0 +1,34 @@
+"""Fixtures shared by all tests: tiny bases and pictures, made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny_base("sd1")` is the folder of a random base of that kind (see tests/tiny.py)."""
+    from tests.tiny import make_tiny_base
+
+    made: dict[str, Path] = {}
+
+    def get(kind: str = "sd1") -> Path:
+        if kind not in made:
+            made[kind] = make_tiny_base(tmp_path_factory.mktemp(kind), kind)
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six captioned pictures."""
+    from tests.tiny import make_pictures
+
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
