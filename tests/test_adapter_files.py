@@ -83,6 +83,22 @@ class TestWriting:
             == hashlib.sha256(raw[end:]).hexdigest()
         )
 
+    @pytest.mark.parametrize("form", ["diffusers", "kohya"])
+    def test_the_header_of_another_file_does_not_scale_twice(self, form: str, tmp_path: Path) -> None:
+        stale = {
+            "lora_adapter_metadata": json.dumps({"unet.lora_alpha": 99, "text_encoder.lora_alpha": 99}),
+            "ss_network_dim": "128",
+            "ss_network_alpha": "1",
+            "ss_output_name": "kept",
+        }
+        path = tmp_path / "adapter.safetensors"
+        write_adapter(path, layers_of(), form=form, metadata=stale)
+        assert largest_difference(layers_of(), read_adapter(path, SHAPES)) < 1e-4
+        _, metadata = read_tensors(path)
+        assert "lora_adapter_metadata" not in metadata
+        assert (metadata["ss_network_dim"], float(metadata["ss_network_alpha"])) == ("3", 3.0)
+        assert metadata["ss_output_name"] == "kept"
+
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_an_adapter_that_diverged_is_not_written(self, bad: float, tmp_path: Path) -> None:
         layers = layers_of()
@@ -96,6 +112,13 @@ class TestWriting:
         for layers in (zero, {}):
             with pytest.raises(ProblemsError, match="changes nothing"):
                 write_adapter(tmp_path / "a.safetensors", layers, form="diffusers", metadata={})
+
+    def test_xl_is_recognized_by_its_layers(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.safetensors"
+        for width, prefix in ((768, "lora_te_"), (2048, "lora_te1_")):
+            shapes = {"unet.attn2.to_k": (8, width), "text_encoder.encoder.layers.0.self_attn.q_proj": (8, 8)}
+            write_adapter(path, random_layers(shapes, ("",)), form="kohya", metadata={})
+            assert any(key.startswith(prefix) for key in read_tensors(path)[0])
 
     def test_numbers_too_large_for_the_format(self, tmp_path: Path) -> None:
         large = {name: LowRank(layer.down * 1e6, layer.up * 1e6, 1.0) for name, layer in layers_of().items()}

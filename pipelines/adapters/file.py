@@ -21,7 +21,7 @@ from .formats import match_layers, split_key, to_diffusers, to_kohya, to_peft
 from .headers import HEADER_KEY
 from .lowrank import Layers
 from .metadata import read_ours
-from .mismatch import WIDTHS, cross_attention_width, variant_problems
+from .mismatch import WIDTHS, XL, cross_attention_width, variant_problems
 from .names import PREFIXES, split_component
 
 FORMS = ("diffusers", "kohya")
@@ -36,12 +36,12 @@ _COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "text_encoder_3", "tran
 @dataclass(frozen=True)
 class Proof:
     """What re-reading a written file showed: over its `modules`, the largest difference of any element of delta W
-    (`max_error`), the largest element itself (`max_delta`), and how many modules had no counterpart."""
+    (`max_error`), how many modules had no counterpart, and the largest element itself (`max_delta`)."""
 
     max_error: float
-    max_delta: float
     modules: int
     unmatched: int
+    max_delta: float = 0.0
 
 
 def write_adapter(
@@ -49,7 +49,7 @@ def write_adapter(
 ) -> None:
     """Write one safetensors file in `form` (`diffusers` or `kohya`); the same layers and metadata give the same bytes.
 
-    The file is XL when the metadata says so or a second text encoder is among the layers. Raises ProblemsError for an
+    The file is XL when its metadata or its layers say so. Raises ProblemsError for an
     adapter with NaN or infinite numbers, one that does nothing, one the form cannot hold, and a full disk; a file
     already at `path` stays as it was.
     """
@@ -57,13 +57,11 @@ def write_adapter(
     if form not in FORMS:
         raise ProblemsError(f"the form of an adapter file is {form!r}, must be one of {', '.join(FORMS)}")
     if form == "kohya":
-        xl = metadata.get("ss_base_model_version", "").startswith("sdxl")
-        xl = xl or any(module.startswith("text_encoder_2.") for module in layers)
-        tensors = to_kohya(layers, dtype, xl)
+        tensors = to_kohya(layers, dtype, _is_xl(layers, metadata))
     else:
         tensors = to_diffusers(layers, dtype)
     _check_finite(tensors, dtype)
-    write_bytes(Path(path), serialize(tensors, metadata))
+    write_bytes(Path(path), serialize(tensors, _restated(metadata, layers)))
 
 
 def write_peft(folder: Path, layers: Layers, *, base_id: str, dtype: torch.dtype = torch.float32) -> None:
@@ -124,7 +122,7 @@ def prove(path: Path, layers: Layers, modules: Mapping[str, tuple[int, ...]]) ->
         error = max(error, float((found.layers[module].delta() - meant).abs().max()))
         largest = max(largest, float(meant.abs().max()))
     strangers = len(found.layers.keys() ^ layers.keys())
-    return Proof(error, largest, len(found.layers), max(found.unmatched, strangers))
+    return Proof(error, len(found.layers), max(found.unmatched, strangers), largest)
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -184,6 +182,26 @@ def _product(shape: tuple[int, ...]) -> int:
     for size in shape:
         result *= size
     return result
+
+
+def _is_xl(layers: Layers, metadata: Mapping[str, str]) -> bool:
+    return (
+        metadata.get("ss_base_model_version", "").startswith("sdxl")
+        or any(module.startswith("text_encoder_2.") for module in layers)
+        or WIDTHS.get(cross_attention_width({m: tuple(each.down.shape) for m, each in layers.items()}) or 0) == XL
+    )
+
+
+def _restated(metadata: Mapping[str, str], layers: Layers) -> dict[str, str]:
+    """The metadata without what another file said of its scale: the tensors carry theirs now, and a reader that applied
+    an old alpha on top would apply it twice."""
+    stale = ("ss_network_dim", "ss_network_alpha", "ss_network_args", "sshs_legacy_hash", "modelspec.hash_sha256")
+    found = {key: value for key, value in metadata.items() if key not in (HEADER_KEY, *stale)}
+    ranks = {layer.rank for layer in layers.values()}
+    if "ss_network_dim" in metadata and len(ranks) == 1:
+        rank = ranks.pop()
+        found |= {"ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
+    return found
 
 
 def _check_worth_writing(layers: Layers, dtype: torch.dtype) -> None:

@@ -58,11 +58,11 @@ def build_metadata(facts: AdapterFacts) -> dict[str, str]:
         found["modelspec.resolution"] = f"{facts.resolution}x{facts.resolution}"
     kind = facts.kind + ("_v" if facts.kind == "sd2" and facts.v_prediction else "")
     if kind in _KINDS:
-        found |= _stable_diffusion(facts, kind)
+        found |= _for_picture_tools(facts, kind)
     return found
 
 
-def _stable_diffusion(facts: AdapterFacts, kind: str) -> dict[str, str]:
+def _for_picture_tools(facts: AdapterFacts, kind: str) -> dict[str, str]:
     architecture, version, v2 = _KINDS[kind]
     found = {
         "modelspec.architecture": f"{architecture}/lora",

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .headers import header_configs
 
+XL = "Stable Diffusion XL"
 # Cross-attention width -> which Stable Diffusion has it.
-WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}
+WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: XL}
 # The variant a tensor belongs to, by its name.
 _VARIANTS = {
     "DoRA": r"dora_scale|lora_magnitude_vector",
