@@ -43,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "Train an adapter on a folder, zip file or picture.")
     _config_arguments(train)
     train.add_argument("--output", type=Path, required=True, metavar="RUN_DIR", help="new folder for the run")
-    for name, help in (("resume", "Go on with a run from its newest checkpoint."), ("worker", "Run a folder's run.json; used by the page.")):
+    for name, help in (
+        ("resume", "Go on with a run from its newest checkpoint."),
+        ("worker", "Run a folder's run.json; used by the page."),
+    ):
         add(name, _resume, help).add_argument("run_dir", type=Path, metavar="RUN_DIR")
     preview = add("preview", _preview, "Write one picture per strength.")
     preview.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
@@ -74,7 +77,9 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family")
     parser.add_argument("--base")
     parser.add_argument("--data")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"
+    )
 
 
 def _numbers(text: str) -> list[float]:
@@ -85,7 +90,11 @@ def _numbers(text: str) -> list[float]:
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    config = RunConfig.load(args.config) if args.config else RunConfig.from_dict({"family": args.family} if args.family else {})
+    config = (
+        RunConfig.load(args.config)
+        if args.config
+        else RunConfig.from_dict({"family": args.family} if args.family else {})
+    )
     settings = {"family": args.family, "base": args.base, "data.path": args.data}
     chosen = {name: value for name, value in settings.items() if value is not None}
     for item in args.set:
@@ -133,6 +142,8 @@ def _show(events: Iterator[Event], run_dir: Path) -> int:
         if isinstance(event, Prepared):
             for sentence in event.rejected:
                 print(f"left out: {sentence}", file=sys.stderr)
+            for sentence in event.notes:
+                print(f"note: {sentence}", file=sys.stderr)
         if isinstance(event, Failed):
             for problem in event.problems:
                 print(problem, file=sys.stderr)
@@ -146,13 +157,16 @@ def _line(event: Event, run_dir: Path) -> str:
             f"{event.device} {event.precision}, step {event.step} of {event.steps}"
         )
     if isinstance(event, Step) and (event.step == 1 or event.step % 10 == 0 or event.step == event.steps):
-        return f"step {event.step}/{event.steps}  loss {event.loss:.4f}  {event.seconds:.2f} s  {event.memory >> 20} MiB"
+        return (
+            f"step {event.step}/{event.steps}  loss {event.loss:.4f}  {event.seconds:.2f} s  {event.memory >> 20} MiB"
+        )
     if isinstance(event, Validated):
         return f"step {event.step}  validation loss {event.loss:.4f}"
     if isinstance(event, Saved):
         return f"saved {run_dir / event.path}"
     if isinstance(event, (Finished, Stopped)):
-        return f"{type(event).__name__.lower()} at step {event.step}: {run_dir / event.path if event.path else 'nothing learned yet'}"
+        where = run_dir / event.path if event.path else "nothing learned yet"
+        return f"{type(event).__name__.lower()} at step {event.step}: {where}"
     return ""
 
 
@@ -165,7 +179,9 @@ def _preview(args: argparse.Namespace) -> None:
     path = adapter_path(args.source)
     config = RunConfig(base=args.base) if args.base else run_config(path)
     session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
-    request = PreviewRequest(args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height)
+    request = PreviewRequest(
+        args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height
+    )
     ladder = session.ladder(path, request, args.strengths)
     for strength, image in zip(ladder.strengths, ladder.images, strict=True):
         file = args.output / f"strength-{strength:g}.png"
@@ -177,7 +193,9 @@ def _export(args: argparse.Namespace) -> None:
     from .export import export
 
     proof = export(args.source, args.format, args.output, base=args.base, strength=args.strength)
-    print(f"{args.output}: {proof.modules} layers read back, max error {proof.max_error:.2g}, {proof.unmatched} unmatched")
+    print(
+        f"{args.output}: {proof.modules} layers read back, max error {proof.max_error:.2g}, {proof.unmatched} unmatched"
+    )
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -57,7 +57,9 @@ class Base:
         if path is None:
             return hashlib.sha256(self.source.encode()).hexdigest()
         digest = hashlib.sha256()
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json"))
+        files = (
+            [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json"))
+        )
         for file in files:
             size = file.stat().st_size
             digest.update(f"{file.relative_to(path).as_posix()}:{size}:".encode())
@@ -77,7 +79,9 @@ def find_base(name: str) -> Base:
     if name in BUNDLED:
         folder = BUNDLED_FOLDER / name
         if not (folder / "model_index.json").exists():
-            raise ProblemsError(f"base {name} is listed but its weights are missing from {folder.name}/; reinstall the project")
+            raise ProblemsError(
+                f"base {name} is listed but its weights are missing from {folder.name}/; reinstall the project"
+            )
         return Base(name, str(folder))
     path = Path(name).expanduser()
     if path.suffix.lower() in PICKLES:
@@ -87,7 +91,9 @@ def find_base(name: str) -> Base:
     if HUB_ID.fullmatch(name):
         return Base(name, name)
     known = ", ".join(BUNDLED)
-    raise ProblemsError(f"base is {name!r}, must be a bundled name ({known}), a folder, a .safetensors file or a Hub id like owner/name")
+    raise ProblemsError(
+        f"base is {name!r}, must be a bundled name ({known}), a folder, a .safetensors file or a Hub id like owner/name"
+    )
 
 
 def pipeline_class(base: Base, allowed: tuple[str, ...]) -> str | None:
@@ -97,11 +103,18 @@ def pipeline_class(base: Base, allowed: tuple[str, ...]) -> str | None:
         return None
     index = path / "model_index.json"
     if not index.exists():
-        raise ProblemsError(f"base {base.name} has no model_index.json, so it is not a diffusers model folder; expected {' or '.join(allowed)}")
+        raise ProblemsError(
+            f"base {base.name} has no model_index.json, so it is not a diffusers model folder; "
+            f"expected {' or '.join(allowed)}"
+        )
     try:
         found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ProblemsError(f"base {base.name}: model_index.json is damaged ({error}); download the model again") from error
+        raise ProblemsError(
+            f"base {base.name}: model_index.json is damaged ({error}); download the model again"
+        ) from error
     if found not in allowed:
-        raise ProblemsError(f"base {base.name} is a {found}, expected {' or '.join(allowed)}; choose another base or family")
+        raise ProblemsError(
+            f"base {base.name} is a {found}, expected {' or '.join(allowed)}; choose another base or family"
+        )
     return str(found)

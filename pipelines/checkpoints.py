@@ -44,7 +44,9 @@ class TrainingState:
             value = tensors.get(f"weight:{name}")
             if value is None or value.shape != parameter.shape:
                 got = "missing" if value is None else f"{tuple(value.shape)}"
-                problems.append(f"checkpoint: {name} is {got}, this run needs {tuple(parameter.shape)}; were the settings changed?")
+                problems.append(
+                    f"checkpoint: {name} is {got}, this run needs {tuple(parameter.shape)}; were the settings changed?"
+                )
         if problems:
             raise ProblemsError(problems)
         with torch.no_grad():
@@ -55,7 +57,9 @@ class TrainingState:
                 moments = {key: tensors[f"{key}:{name}"] for key in _MOMENTS if f"{key}:{name}" in tensors}
                 # The step counter stays where AdamW keeps it; the moments live beside their parameter.
                 self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
+                    key: value.clone()
+                    if key == "step" and parameter.device.type == "cpu"
+                    else value.to(parameter.device)
                     for key, value in moments.items()
                 }
         self.step = step

@@ -65,6 +65,7 @@ class DataConfig:
     trigger_word: str = knob(
         "", "A word put in front of every caption; use it in prompts to call the adapter.", advanced=False, length=100
     )
+    captions_from_names: bool = knob(True, "A sample without a caption takes the words of its file name.")
     flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.")
     validation_percent: float = knob(
         0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%"

@@ -13,12 +13,14 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
     if not present.get(name, False):
-        raise ProblemsError(f"train.device is {name!r}, but this machine has only {', '.join(k for k, v in present.items() if v)}")
+        raise ProblemsError(
+            f"train.device is {name!r}, but this machine has only {', '.join(k for k, v in present.items() if v)}"
+        )
     return torch.device(name)
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether bf16 is computed by the hardware. On a CPU without such instructions it is emulated, many times slower."""
+    """Whether bf16 is computed by the hardware. CPUs without such instructions emulate it, many times slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

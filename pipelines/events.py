@@ -28,6 +28,7 @@ class Prepared(Event):
     samples: int
     validation_samples: int
     rejected: tuple[str, ...]
+    notes: tuple[str, ...]
     trainable_parameters: int
     step: int
     steps: int

@@ -23,7 +23,9 @@ def adapter_path(source: Path) -> Path:
         return source
     path = source / "adapter" / "adapter.safetensors"
     if not path.exists():
-        raise ProblemsError(f"{source} holds no adapter yet (expected adapter/adapter.safetensors); train or resume the run first")
+        raise ProblemsError(
+            f"{source} holds no adapter yet (expected adapter/adapter.safetensors); train or resume the run first"
+        )
     return path
 
 
@@ -39,8 +41,8 @@ def run_config(path: Path) -> RunConfig:
 def export(source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0) -> Proof:
     """Write the adapter of a run (or file) as `diffusers`, `kohya` or `merged` (a whole base with the adapter in it).
 
-    `strength` counts for `merged` only. Returns what reading the result back showed; raises ProblemsError when the form cannot hold
-    the adapter or the proof fails.
+    `strength` counts for `merged` only. Returns what reading the result back showed; raises ProblemsError when the
+    form cannot hold the adapter or the proof fails.
     """
     import torch
 
@@ -62,7 +64,9 @@ def export(source: Path, form: str, output: Path, *, base: str = "", strength: f
     proof = prove(output, layers, modules)
     if proof.unmatched or proof.modules != len(layers):
         output.unlink()
-        raise ProblemsError(f"{output.name}: reading it back found {proof.modules} of {len(layers)} layers; nothing was exported")
+        raise ProblemsError(
+            f"{output.name}: reading it back found {proof.modules} of {len(layers)} layers; nothing was exported"
+        )
     return proof
 
 
@@ -74,10 +78,12 @@ def _merge(parts: Any, layers: Any, groups: dict[str, str], output: Path, streng
         raise ProblemsError(f"output {output} is not empty; name a new folder")
     attached = attach_weights(parts.model, layers, groups, "merged")
     originals = {path: layer.get_base_layer() for path, layer in attached.layers.items()}
-    error = 0.0
-    for path, layer in attached.layers.items():
+    error = largest = 0.0
+    for path in attached.layers:
         weight = originals[path].weight
-        merged = weight.double() + strength * layers[path].delta().double().view_as(weight)
+        delta = strength * layers[path].delta().double().view_as(weight)
+        merged = weight.double() + delta
+        largest = max(largest, float(delta.abs().max()))
         with torch.no_grad():
             weight.copy_(merged)
         error = max(error, float((weight.double() - merged).abs().max()))
@@ -88,4 +94,4 @@ def _merge(parts: Any, layers: Any, groups: dict[str, str], output: Path, streng
         if hasattr(root, "peft_config"):
             del root.peft_config
     parts.rest["pipeline"].save_pretrained(output, safe_serialization=True)
-    return Proof(max_error=error, modules=len(layers), unmatched=0)
+    return Proof(max_error=error, max_delta=largest, modules=len(layers), unmatched=0)

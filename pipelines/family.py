@@ -1,4 +1,4 @@
-"""The contract of a family: five verbs, each one arrow of upload -> samples -> tensors -> loss -> adapter -> preview."""
+"""The contract of a family: five verbs, each an arrow of upload -> samples -> tensors -> loss -> adapter -> preview."""
 
 from __future__ import annotations
 

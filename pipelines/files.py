@@ -28,7 +28,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             size = len(data) / 2**20
-            raise ProblemsError(f"{path.name} needs {size:.1f} MiB and the disk is full; free some room, nothing else was lost") from error
+            raise ProblemsError(
+                f"{path.name} needs {size:.1f} MiB and the disk is full; free some room, nothing else was lost"
+            ) from error
         raise ProblemsError(f"{path.name} cannot be written: {error.strerror or error}") from error
 
 

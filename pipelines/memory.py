@@ -59,9 +59,12 @@ def estimate(config: RunConfig) -> Estimate:
     count = sum(p.numel() for p in parameters)
     side = config.data.resolution
     width, height = bucket_for(side, side, side, parts.rest["multiple"], config.data.buckets)
-    encoded = family.encode(parts, Item("sample", "a caption", torch.empty(3, height, width, device=meta), (height, width)))
+    encoded = family.encode(
+        parts, Item("sample", "a caption", torch.empty(3, height, width, device=meta), (height, width))
+    )
     batch = {
-        name: value.to(meta).unsqueeze(0).expand(config.train.batch_size, *value.shape) for name, value in encoded.items()
+        name: value.to(meta).unsqueeze(0).expand(config.train.batch_size, *value.shape)
+        for name, value in encoded.items()
     }
     ids = tuple(str(i) for i in range(config.train.batch_size))
     known = {p.untyped_storage()._cdata for p in (*loaded.values(), *parameters)}

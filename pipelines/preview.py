@@ -45,7 +45,16 @@ class PreviewSession:
     no model: the base is loaded at the first picture that has to be computed.
     """
 
-    def __init__(self, family: str, base: str, options: Any = None, *, precision: str = "auto", device: str = "auto", cache_dir: Path | None = None):
+    def __init__(
+        self,
+        family: str,
+        base: str,
+        options: Any = None,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        cache_dir: Path | None = None,
+    ):
         self.family = registry.create(family, options)
         self.base = find_base(base)
         self.device = pick_device(device)
@@ -93,14 +102,21 @@ class PreviewSession:
         moving = [value for value in values if value != 0 or group or others]
         pictures: list[Image.Image] = []
         if moving:
-            key = self._key(request, {_digest(adapter): [moving, group], **{_digest(Path(p)): v for p, v in others.items()}})
+            key = self._key(
+                request, {_digest(adapter): [moving, group], **{_digest(Path(p)): v for p, v in others.items()}}
+            )
             pictures = self._cached(key, len(moving), lambda: self._sweep(adapter, request, moving, group, others))
         found = iter(pictures)
         images = tuple(next(found) if value != 0 or group or others else base for value in values)
         return Ladder(values, images, base)
 
     def _sweep(
-        self, adapter: Path, request: PreviewRequest, values: list[float], group: str | None, others: Mapping[Path, Strength]
+        self,
+        adapter: Path,
+        request: PreviewRequest,
+        values: list[float],
+        group: str | None,
+        others: Mapping[Path, Strength],
     ) -> list[Image.Image]:
         pictures: list[Image.Image] = []
         for start in range(0, len(values), _MAX_ROWS):
@@ -134,7 +150,14 @@ class PreviewSession:
 
     def _key(self, request: PreviewRequest, adapters: Mapping[str, Any]) -> str:
         plain = json.dumps(
-            [self.family.name, self._fingerprint, str(self.dtype), str(self.device), dataclasses.asdict(request), adapters],
+            [
+                self.family.name,
+                self._fingerprint,
+                str(self.dtype),
+                str(self.device),
+                dataclasses.asdict(request),
+                adapters,
+            ],
             sort_keys=True,
         )
         return hashlib.sha256(plain.encode()).hexdigest()

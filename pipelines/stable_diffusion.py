@@ -36,7 +36,9 @@ class StableDiffusionOptions:
     text_encoder: bool = knob(False, "Also adapt the text encoder: new words become easier to learn, training slower.")
     caption_dropout: float = knob(0.1, "Share of samples trained without their caption, for guidance.", low=0, high=1)
     min_snr: float = knob(5.0, "Min-SNR gamma: evens out easy and hard noise levels; 0 turns it off.", low=0, high=100)
-    noise_offset: float = knob(0.0, "Adds a random shift of brightness to the noise (for very dark or light pictures).", low=0, high=1)
+    noise_offset: float = knob(
+        0.0, "Adds a random shift of brightness to the noise (for very dark or light pictures).", low=0, high=1
+    )
 
 
 class StableDiffusion(Family):
@@ -51,7 +53,11 @@ class StableDiffusion(Family):
         from diffusers import DDPMScheduler
 
         pipeline = _on_meta(base) if device.type == "meta" else _pipeline(base, dtype)
-        encoders = {name: module for name in ("text_encoder", "text_encoder_2") if (module := getattr(pipeline, name, None)) is not None}
+        encoders = {
+            name: module
+            for name in ("text_encoder", "text_encoder_2")
+            if (module := getattr(pipeline, name, None)) is not None
+        }
         parts = Parts(model={"unet": pipeline.unet, **encoders}, device=device, dtype=dtype)
         for module in (*parts.model.values(), pipeline.vae):
             module.requires_grad_(False).eval()
@@ -62,7 +68,8 @@ class StableDiffusion(Family):
         parts.rest = {
             "pipeline": pipeline,
             "noise": DDPMScheduler.from_config(pipeline.scheduler.config),
-            "multiple": 2 ** (len(pipeline.vae.config.block_out_channels) + len(pipeline.unet.config.block_out_channels) - 2),
+            "multiple": 2
+            ** (len(pipeline.vae.config.block_out_channels) + len(pipeline.unet.config.block_out_channels) - 2),
             "size": _native_size(pipeline),
             "kind": _kind(pipeline),
         }
@@ -90,7 +97,9 @@ class StableDiffusion(Family):
             if self.options.text_encoder:
                 encoded |= _token_ids(parts, item.caption)
             else:
-                encoded |= {name: value[0] for name, value in _embed(parts, _rows(_token_ids(parts, item.caption))).items()}
+                encoded |= {
+                    name: value[0] for name, value in _embed(parts, _rows(_token_ids(parts, item.caption))).items()
+                }
         if parts.rest["kind"] == "sdxl":
             height, width = item.pixels.shape[1:]
             encoded["time_ids"] = torch.tensor([*item.original, *item.corner, height, width], dtype=torch.float32)
@@ -113,7 +122,9 @@ class StableDiffusion(Family):
         noisy = ddpm.add_noise(latents, noise, alpha_bar)
         conditions = self._conditions(parts, batch, draw)
         predicted = parts.model["unet"](noisy.to(parts.dtype), steps.to(parts.device), **conditions).sample
-        error = (predicted.float() - ddpm.target(prediction_type, latents, noise, alpha_bar)).square().mean(dim=(1, 2, 3))
+        error = (
+            (predicted.float() - ddpm.target(prediction_type, latents, noise, alpha_bar)).square().mean(dim=(1, 2, 3))
+        )
         weight = ddpm.min_snr_weight(prediction_type, alpha_bar, self.options.min_snr).to(error.device)
         return torch.mean(error * weight)
 
@@ -122,7 +133,7 @@ class StableDiffusion(Family):
         import torch
 
         dropped = (draw.uniform("caption") < self.options.caption_dropout).to(parts.device)
-        names = [name for name in ("ids", "ids_2", "text", "pooled") if name in batch]
+        names: list[str] = [name for name in ("ids", "ids_2", "text", "pooled") if name in batch]
         if self.options.text_encoder:
             empty = _rows(_token_ids(parts, ""))
         else:
@@ -138,7 +149,10 @@ class StableDiffusion(Family):
             text = _embed(parts, text)
         conditions: dict[str, Any] = {"encoder_hidden_states": text["text"].to(parts.dtype)}
         if parts.rest["kind"] == "sdxl":
-            conditions["added_cond_kwargs"] = {"text_embeds": text["pooled"].to(parts.dtype), "time_ids": batch["time_ids"].to(parts.dtype)}
+            conditions["added_cond_kwargs"] = {
+                "text_embeds": text["pooled"].to(parts.dtype),
+                "time_ids": batch["time_ids"].to(parts.dtype),
+            }
         return conditions
 
     def preview(self, parts: Parts, request: PreviewRequest) -> PreviewResult:
@@ -146,7 +160,10 @@ class StableDiffusion(Family):
 
         pipeline, copies = parts.rest["pipeline"], request.copies
         vae, multiple = pipeline.vae, parts.rest["multiple"]
-        width, height = (max(multiple, (side or parts.rest["size"]) // multiple * multiple) for side in (request.width, request.height))
+        width, height = (
+            max(multiple, (side or parts.rest["size"]) // multiple * multiple)
+            for side in (request.width, request.height)
+        )
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         shape = (1, pipeline.unet.config.in_channels, height // factor, width // factor)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed))
@@ -207,7 +224,9 @@ def _single_file_class(path: Any) -> str:
         return "StableDiffusionXLPipeline"
     if any(name.startswith("model.diffusion_model.") for name in names):
         return "StableDiffusionPipeline"
-    raise ProblemsError(f"base {path.name} holds no Stable Diffusion UNet (model.diffusion_model.*); is it an adapter or another model?")
+    raise ProblemsError(
+        f"base {path.name} holds no Stable Diffusion UNet (model.diffusion_model.*); is it an adapter or another model?"
+    )
 
 
 def _on_meta(base: Base) -> Any:
@@ -257,7 +276,11 @@ def _token_ids(parts: Parts, caption: str) -> dict[str, Tensor]:
         tokenizer = getattr(pipeline, attribute, None)
         if tokenizer is not None:
             found[name] = tokenizer(
-                caption, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+                caption,
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
             ).input_ids[0]
     return found
 

@@ -29,8 +29,8 @@ from .data.encode import Encoded, encode_dataset
 from .devices import pick_device, pick_dtype
 from .errors import ProblemsError
 from .events import Event, Failed, Finished, Prepared, Previewed, Saved, Step, Stopped, Validated
-from .family import PreviewRequest
 from .facts import adapter_metadata
+from .family import PreviewRequest
 from .randomness import Randomness
 
 ADAPTER_FILE = Path("adapter") / "adapter.safetensors"
@@ -77,7 +77,8 @@ class _Run:
         )
         if config.train.batch_size % self.accelerator.num_processes:
             raise ProblemsError(
-                f"train.batch_size is {config.train.batch_size}, must be a multiple of the {self.accelerator.num_processes} processes"
+                f"train.batch_size is {config.train.batch_size}, "
+                f"must be a multiple of the {self.accelerator.num_processes} processes"
             )
         self.device = self.accelerator.device
         self.base = find_base(config.base)
@@ -102,7 +103,10 @@ class _Run:
         train = self.config.train
         parameters = self.adapter.parameters()
         optimizer = torch.optim.AdamW(
-            parameters.values(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=self.device.type in ("cpu", "cuda")
+            parameters.values(),
+            lr=train.learning_rate,
+            weight_decay=train.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         average = {name: p.detach().clone() for name, p in parameters.items()} if train.ema else {}
         return TrainingState(parameters, optimizer, average)
@@ -116,6 +120,7 @@ class _Run:
             samples=len(self.data.train),
             validation_samples=len(self.data.validation),
             rejected=self.data.rejected,
+            notes=self.data.notes,
             trainable_parameters=sum(p.numel() for p in self.state.parameters.values()),
             step=self.state.step,
             steps=self.config.train.steps,
@@ -145,7 +150,10 @@ class _Run:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not math.isfinite(float(total)) or not math.isfinite(float(norm)):
             state.optimizer.zero_grad(set_to_none=True)
-            sentence = f"the loss became {float(total)} at step {state.step + 1}; lower train.learning_rate or use train.precision fp32"
+            sentence = (
+                f"the loss became {float(total)} at step {state.step + 1}; "
+                "lower train.learning_rate or use train.precision fp32"
+            )
             return Failed(state.step, (sentence,), self.save_adapter())
         if train.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(state.parameters.values(), train.clip_norm, norm)

@@ -29,7 +29,9 @@ def start(config: RunConfig, run_dir: Path) -> None:
     write_text(existing, config.to_json())
     free = shutil.disk_usage(run_dir).free
     if free < _ROOM:
-        raise ProblemsError(f"output {run_dir} has {free >> 20} MiB free, a run needs at least {_ROOM >> 20} MiB; free some room")
+        raise ProblemsError(
+            f"output {run_dir} has {free >> 20} MiB free, a run needs at least {_ROOM >> 20} MiB; free some room"
+        )
 
 
 def run(run_dir: Path, cache_dir: Path | None = None) -> Iterator[Event]:
@@ -75,7 +77,10 @@ def _guarded(make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
             yield Failed(step, (f"the program met an error it did not expect ({error}); the log has the details",))
     except Exception as error:
         traceback.print_exc()
-        yield Failed(step, (f"the program met an error it did not expect ({type(error).__name__}: {error}); the log has the details",))
+        yield Failed(
+            step,
+            (f"the program met an error it did not expect ({type(error).__name__}: {error}); the log has the details",),
+        )
 
 
 _OUT_OF_MEMORY = (

@@ -80,5 +80,5 @@ def test_other_lines_are_errors(line: str) -> None:
 
 
 def test_lists_come_back_as_tuples() -> None:
-    event = from_json(Prepared(2, 0, (), 10, 0, 5, "cpu", "fp32").to_json())
+    event = from_json(Prepared(2, 0, (), (), 10, 0, 5, "cpu", "fp32").to_json())
     assert isinstance(event, Prepared) and event.rejected == ()

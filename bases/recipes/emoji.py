@@ -77,7 +77,9 @@ def draw(noun: Noun, style: str, node_modules: Path) -> Image.Image:
     elif style == "fluent flat":
         picture = _svg(_find(node_modules / "@lobehub/fluent-emoji-flat/assets", noun.hexcode, ".svg"))
     elif style == "fluent 3d":
-        picture = Image.open(_find(node_modules / "@lobehub/fluent-emoji-3d/assets", noun.hexcode, ".webp")).convert("RGBA")
+        picture = Image.open(_find(node_modules / "@lobehub/fluent-emoji-3d/assets", noun.hexcode, ".webp")).convert(
+            "RGBA"
+        )
     elif style == HELD_OUT_STYLE:
         picture = _svg(_find(node_modules / "openmoji/color/svg", noun.hexcode, ".svg", upper=True))
     else:

@@ -77,7 +77,7 @@ def normalize_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
     """Give each latent channel mean 0 and deviation 1 over `pixels`, folded into the 1 x 1 convolutions around the
     latent; returns the latents (N, 8, 16, 16)."""
     moments = torch.cat([vae.quant_conv(vae.encoder(part)) for part in pixels.split(16)])
-    mean, log_variance = moments.chunk(2, dim=1)
+    mean = moments.chunk(2, dim=1)[0]
     centre, deviation = mean.mean((0, 2, 3)), mean.std((0, 2, 3))
     channels = len(centre)
     inverse = 1 / deviation
@@ -126,16 +126,19 @@ class Objective:
     def __init__(self, model: Denoiser, tokenizer: CLIPTokenizer, latents: torch.Tensor, batch: int, rank: int):
         self.model, self.tokenizer, self.latents, self.batch, self.rank = model, tokenizer, latents, batch, rank
         self.nouns = emoji.read_nouns()
-        self.alpha_bar = DDPMScheduler(**{k: v for k, v in SCHEDULE.items()}).alphas_cumprod
+        self.alpha_bar = DDPMScheduler(**SCHEDULE).alphas_cumprod
 
     def __call__(self, step: int) -> torch.Tensor:
         rng = random.Random(step * 64 + self.rank)
         generator = torch.Generator().manual_seed(step * 64 + self.rank)
         chosen = [rng.randrange(len(self.latents)) for _ in range(self.batch)]
         captions = [
-            "" if rng.random() < DROPPED else caption(self.nouns[i // 4], emoji.TRAINING_STYLES[i % 4], rng) for i in chosen
+            "" if rng.random() < DROPPED else caption(self.nouns[i // 4], emoji.TRAINING_STYLES[i % 4], rng)
+            for i in chosen
         ]
-        ids = self.tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+        ids = self.tokenizer(
+            captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
         x0 = self.latents[chosen]
         noise = torch.randn(x0.shape, generator=generator)
         # Stratified over the batch: every step sees all noise levels.

@@ -76,7 +76,9 @@ def adaptable(model: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         for path, module in root.named_modules():
             if isinstance(module, LoraLayer):
                 found[f"{component}.{path}"] = module.get_base_layer()
-            elif isinstance(module, (nn.Linear, nn.Conv2d)) and ".base_layer" not in f".{path}" and ".lora_" not in path:
+            elif (
+                isinstance(module, (nn.Linear, nn.Conv2d)) and ".base_layer" not in f".{path}" and ".lora_" not in path
+            ):
                 found[f"{component}.{path}"] = module
     return found
 
@@ -110,7 +112,13 @@ def match_all(model: Mapping[str, nn.Module], targets: Sequence[TargetLike]) -> 
     return groups
 
 
-def attach(model: Mapping[str, nn.Module], targets: Sequence[TargetLike], config: AdapterConfig, seed: int, name: str = "in_training") -> Attached:
+def attach(
+    model: Mapping[str, nn.Module],
+    targets: Sequence[TargetLike],
+    config: AdapterConfig,
+    seed: int,
+    name: str = "in_training",
+) -> Attached:
     """Attach a new adapter for training. Its first output is the base's (B is zero); A depends only on `seed`."""
     groups = match_all(model, targets)
     devices = [p.device for p in next(iter(model.values())).parameters()][:1]
@@ -151,7 +159,7 @@ def _adapter_dtype(base: torch.dtype) -> torch.dtype:
 
 
 def detach(model: Mapping[str, nn.Module], attached: Attached) -> None:
-    """Remove an adapter's weights from the layers (which stay wrapped: a wrapped layer without adapters is its base)."""
+    """Remove an adapter from its layers, which stay wrapped: without adapters they compute the base."""
     for layer in attached.layers.values():
         layer.delete_adapter(attached.name)
     for root in model.values():

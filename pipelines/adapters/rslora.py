@@ -1,4 +1,4 @@
-"""Rank-stabilized LoRA (Kalajdzievski 2023): scale alpha / sqrt(r), so that a larger rank does not learn more slowly."""
+"""Rank-stabilized LoRA (Kalajdzievski 2023): scale alpha / sqrt(r), so that a large rank does not learn slowly."""
 
 from __future__ import annotations
 

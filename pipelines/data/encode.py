@@ -39,6 +39,7 @@ class Encoded:
     train: tuple[EncodedSample, ...]
     validation: tuple[EncodedSample, ...]
     rejected: tuple[str, ...]
+    notes: tuple[str, ...]
     fingerprint: str
 
     def batch(
@@ -65,15 +66,17 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
     """
     run_dir, cache_dir = folders
     target = run_dir / "dataset"
-    rejected: tuple[str, ...] = ()
     if not (target / "metadata.jsonl").exists():
         source = Path(config.data.path).expanduser()
         if not source.exists():
             raise ProblemsError(
                 f"data.path is {config.data.path!r}, which does not exist; name a folder, zip file or picture"
             )
-        rejected = import_dataset([source], target).rejected
-    dataset = read_dataset(target, caption=config.data.caption, trigger_word=config.data.trigger_word)
+        import_dataset([source], target)
+    data = config.data
+    dataset = read_dataset(
+        target, caption=data.caption, trigger_word=data.trigger_word, captions_from_names=data.captions_from_names
+    )
     cache = EncodeCache(cache_dir)
     key = family.cache_key(base)
     encoded = [_encode(family, parts, sample, config, (cache, key)) for sample in dataset.samples]
@@ -82,7 +85,8 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
     return Encoded(
         tuple(encoded[i] for i in train),
         tuple(encoded[i] for i in validation),
-        rejected + dataset.rejected,
+        dataset.rejected,
+        dataset.notes,
         dataset.fingerprint,
     )
 
@@ -96,9 +100,12 @@ def _encode(
     size = bucket_for(sample.width, sample.height, config.data.resolution, parts.rest["multiple"], config.data.buckets)
 
     def make(flip: bool) -> dict[str, Tensor]:
-        left, top, _, _ = (round(edge) for edge in crop_box(sample.width, sample.height, size))
+        left, top, right, _ = crop_box(sample.width, sample.height, size)
+        # XL is told the corner of the crop in pixels of the resized picture.
+        scale = size[0] / (right - left)
+        corner = (round(top * scale), round(left * scale))
         pixels = to_tensor(fit(sample.open(), size, flip=flip))
-        item = Item(sample.id, sample.caption, pixels, (sample.height, sample.width), (top, left))
+        item = Item(sample.id, sample.caption, pixels, (sample.height, sample.width), corner)
         return family.encode(parts, item)
 
     def get(flip: bool) -> dict[str, Any]:
