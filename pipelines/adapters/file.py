@@ -56,10 +56,7 @@ def write_adapter(
     _check_worth_writing(layers, dtype)
     if form not in FORMS:
         raise ProblemsError(f"the form of an adapter file is {form!r}, must be one of {', '.join(FORMS)}")
-    if form == "kohya":
-        tensors = to_kohya(layers, dtype, _is_xl(layers, metadata))
-    else:
-        tensors = to_diffusers(layers, dtype)
+    tensors = to_kohya(layers, dtype, _is_xl(layers, metadata)) if form == "kohya" else to_diffusers(layers, dtype)
     _check_finite(tensors, dtype)
     write_bytes(Path(path), serialize(tensors, _restated(metadata, layers)))
 
