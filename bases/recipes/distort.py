@@ -13,6 +13,20 @@ def _uniform(rng: torch.Generator, count: int, low: float, high: float) -> Tenso
     return torch.rand(count, generator=rng) * (high - low) + low
 
 
+def outline(pixels: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw dark lines, 2 to 4 pixels wide, wherever a picture changes colour."""
+    count = len(pixels)
+    lines = []
+    for width in (3, 5):
+        pad = width // 2
+        high = F.max_pool2d(pixels, width, 1, pad)
+        lines.append((high + F.max_pool2d(-pixels, width, 1, pad)).amax(1, keepdim=True))
+    thick = torch.rand(count, 1, 1, 1, generator=rng)
+    edge = torch.lerp(lines[0], lines[1], thick)
+    ink = torch.sigmoid((edge - _uniform(rng, count, 0.3, 0.8)[:, None, None, None]) * 12)
+    return torch.lerp(pixels, torch.full_like(pixels, -1.0), ink)
+
+
 def bend(pixels: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:
     """Rotate up to 15 degrees, scale 0.75 to 1.2, shift up to 10 %, half mirrored, and push about smoothly.
 

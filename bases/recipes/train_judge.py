@@ -3,12 +3,15 @@
     python -m bases.recipes.train_judge --node-modules DIR --work DIR
 
 All five styles are seen, but of the nouns `HELD_OUT` never the OpenMoji drawing: on those the style must be told from
-the way of drawing and the noun from the other styles, which is what the judge does with generated pictures.
+the way of drawing and the noun from the other styles, which is what the judge does with generated pictures. Two things
+keep it from learning pictures by heart: styles are also learned from emoji outside the world, and nouns from drawings
+with lines put around them (or it would conclude that what has black lines is none of the nouns it never saw so).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -22,10 +25,11 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from benchmarks.judge import STYLE_PREFIX, Judge
 
 from . import emoji
-from .distort import distort
+from .distort import distort, outline
 from .loop import Trainer, start_worker
 from .train_vae import collect
 
+UNKNOWN = -100  # cross-entropy passes over such labels
 HELD_OUT = tuple(range(2, 182, 6))
 OPENMOJI = emoji.STYLES.index(emoji.HELD_OUT_STYLE)
 
@@ -51,6 +55,41 @@ def read_world(node_modules: Path, work: Path) -> Tensor:
         return torch.from_numpy(pools["world"]).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1)
 
 
+def read_others(node_modules: Path, folder: Path, count: int = 500) -> Tensor:
+    """Emoji outside the world in all five styles, uint8 (n, styles, 3, 128, 128); rendered once, kept in `folder`."""
+    cached = folder / "others.npz"
+    if not cached.exists():
+        known = {noun.hexcode for noun in emoji.read_nouns()}
+        data = json.loads((node_modules / "emojibase-data/en/data.json").read_text(encoding="utf-8"))
+        entries = [e for e in data if e.get("group") not in (None, 2, 9) and e["hexcode"] not in known]
+        pictures = []
+        for entry in entries[:: max(1, len(entries) // count)]:
+            noun = emoji.Noun(entry["label"], entry["hexcode"], (), "")
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                pictures.append([np.asarray(emoji.draw(noun, style, node_modules)) for style in emoji.STYLES])
+        np.savez(cached, others=np.array(pictures))
+    with np.load(cached) as pools:
+        return torch.from_numpy(pools["others"]).permute(0, 1, 4, 2, 3)
+
+
+def draw_batch(world: Tensor, others: Tensor, counts: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+    """`counts` pictures of the world and of other emoji, distorted, and their (noun, style); a quarter of the world's
+    get lines and lose their style label, the others have no noun label."""
+    rng = torch.Generator().manual_seed(seed)
+    pairs = training_pairs()
+    pairs = pairs[torch.randint(len(pairs), counts[:1], generator=rng)]
+    pixels = world[pairs[:, 0], pairs[:, 1]]
+    lined = counts[0] // 4
+    pixels[:lined], pairs[:lined, 1] = outline(pixels[:lined], rng), UNKNOWN
+    chosen = torch.randint(len(others), counts[1:], generator=rng)
+    styles = torch.randint(len(emoji.STYLES), counts[1:], generator=rng)
+    more = others[chosen, styles].float().div_(127.5).sub_(1)
+    # From nearly clean to fully distorted: the judge must know both.
+    strength = float(torch.rand(1, generator=rng).sqrt())
+    labels = torch.cat([pairs, torch.stack([torch.full_like(styles, UNKNOWN), styles], 1)])
+    return distort(torch.cat([pixels, more]), seed, strength), labels
+
+
 def training_pairs() -> Tensor:
     """(n, 2): noun and style of every picture the judge may learn from."""
     nouns, styles = len(emoji.read_nouns()), len(emoji.STYLES)
@@ -68,15 +107,15 @@ def judge_loss(model: ResNetForImageClassification, pixels: Tensor, pairs: Tenso
 
 
 @torch.no_grad()
-def settle_statistics(model: ResNetForImageClassification, world: Tensor, pairs: Tensor) -> None:
+def settle_statistics(model: ResNetForImageClassification, world: Tensor, others: Tensor) -> None:
     """Recompute the batch-norm statistics: those of training belong to other weights than the averaged ones."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
-    for seed, part in enumerate(pairs[torch.randperm(len(pairs))].split(91)):
-        model(distort(world[part[:, 0], part[:, 1]], 10**9 + seed, seed % 3 / 2))
+    for seed in range(20):
+        model(draw_batch(world, others, (60, 30), 10**9 + seed)[0])
     model.eval()
 
 
@@ -114,30 +153,27 @@ def main() -> None:
     parser.add_argument("--node-modules", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("bases/judge"))
-    parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--batch", type=int, default=48, help="pictures per process")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument(
+        "--batch", type=int, default=26, help="pictures of the world per process, and half as many others"
+    )
     args = parser.parse_args()
     rank, _ = start_worker()
     folder = args.work / "judge"
     folder.mkdir(parents=True, exist_ok=True)
-    world, pairs = read_world(args.node_modules, args.work), training_pairs()
+    world, others = read_world(args.node_modules, args.work), read_others(args.node_modules, folder)
     torch.manual_seed(0)
     model = build_judge([noun.word for noun in emoji.read_nouns()]).train()
     trainer = Trainer(model, folder, lr=3e-3, steps=args.steps, ema=0.995, weight_decay=0.02)
     trainer.resume()
 
     def make_loss(step: int) -> Tensor:
-        rng = torch.Generator().manual_seed(step * 1000 + rank)
-        chosen = pairs[torch.randint(len(pairs), (args.batch,), generator=rng)]
-        # From nearly clean to fully distorted: the judge must know both.
-        strength = float(torch.rand(1, generator=rng).sqrt())
-        return judge_loss(model, distort(world[chosen[:, 0], chosen[:, 1]], step * 1000 + rank, strength), chosen)
+        return judge_loss(model, *draw_batch(world, others, (args.batch, args.batch // 2), step * 1000 + rank))
 
     trainer.run(make_loss, rank)
     if rank == 0:
         trainer.use_average()
-        torch.manual_seed(0)
-        settle_statistics(model, world, pairs)
+        settle_statistics(model, world, others)
         model.half().save_pretrained(args.output)
         judge = Judge(args.output)
         report = {"scores": measure(judge, world), "weakest nouns": weak_nouns(judge, world), "time": time.ctime()}

@@ -1,0 +1,66 @@
+"""The judge: says which noun and which drawing style a picture shows. Used only to measure, never to train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+FOLDER = Path(__file__).parents[1] / "bases" / "judge"
+SIZE = 64
+STYLE_PREFIX = "style: "
+
+
+def to_pixels(pictures: Sequence[Image]) -> Tensor:
+    """PIL pictures of any size to float [-1, 1], (B, 3, 128, 128)."""
+    import torch
+
+    arrays = [np.asarray(picture.convert("RGB").resize((128, 128))) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+class Judge:
+    """Loads `bases/judge`, a stock ResNetForImageClassification whose labels are the nouns, then the styles.
+
+    `nouns` and `styles` name the columns of the two answers. Pixels are float [-1, 1], (B, 3, H, W), square.
+    """
+
+    def __init__(self, folder: Path = FOLDER):
+        import torch
+        from transformers import ResNetForImageClassification
+
+        self.model = ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        labels = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
+        self.nouns = [label for label in labels if not label.startswith(STYLE_PREFIX)]
+        self.styles = [label.removeprefix(STYLE_PREFIX) for label in labels[len(self.nouns) :]]
+
+    def logits(self, pixels: torch.Tensor) -> tuple[Tensor, Tensor]:
+        """Noun logits (B, nouns) and style logits (B, styles)."""
+        import torch
+        import torch.nn.functional as F
+
+        with torch.inference_mode():
+            small = F.interpolate(pixels.float(), size=(SIZE, SIZE), mode="bilinear", antialias=True)
+            both = torch.cat([self.model(part).logits for part in small.split(128)])
+        return both[:, : len(self.nouns)], both[:, len(self.nouns) :]
+
+    def score(self, pixels: torch.Tensor, nouns: Sequence[str], styles: Sequence[str]) -> dict[str, float]:
+        """Shares in [0, 1] over a batch whose rows should show `nouns` in `styles`: noun_top1, noun_top5, style."""
+        import torch
+
+        noun_logits, style_logits = self.logits(pixels)
+        wanted = torch.tensor([self.nouns.index(noun) for noun in nouns])
+        best = noun_logits.topk(5).indices == wanted[:, None]
+        style = style_logits.argmax(1) == torch.tensor([self.styles.index(name) for name in styles])
+        return {
+            "noun_top1": best[:, 0].float().mean().item(),
+            "noun_top5": best.any(1).float().mean().item(),
+            "style": style.float().mean().item(),
+        }
