@@ -1,0 +1,60 @@
+"""The page: a header, one tab per family, and the settings it is served with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+# Read by Gradio when it is imported: nothing is sent anywhere.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from .hosts import HostCheck
+from .site import Site
+from .tabs import stable_diffusion
+from .text import say
+from .theme import CSS, theme
+from .workspace import Workspace
+
+TABS = (stable_diffusion,)
+_DAY = 24 * 3600
+
+
+def build(root: Path, hosted: bool = False) -> gr.Blocks:
+    """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here."""
+    workspace = Workspace(root)
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.root / "served")
+    site = Site(workspace, hosted)
+    with gr.Blocks(title=say("title"), analytics_enabled=False, delete_cache=(3600, _DAY)) as demo:
+        who = gr.BrowserState({}, storage_key="lora-web", secret=workspace.secret)
+        gr.Markdown(f"# {say('title')}\n{say('tagline')}", elem_id="head")
+        with gr.Tabs():
+            for tab in TABS:
+                with gr.Tab(tab.TITLE):
+                    tab.build(site, who, demo)
+    demo.queue(api_open=False, max_size=200)
+    return demo
+
+
+def launch_settings(demo: gr.Blocks, host: str, port: int | None, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Arguments of `demo.launch` that belong together with `build`."""
+    from .workspace import Limits
+
+    return {
+        "server_name": host,
+        "server_port": port,
+        "theme": theme(),
+        "css": CSS,
+        "footer_links": ["settings"],
+        "run_history": False,
+        "max_file_size": Limits().file_bytes,
+        "enable_monitoring": False,
+        "app_kwargs": {
+            "middleware": [Middleware(HostCheck, host=host, allowed=allowed)],
+            "docs_url": None,
+            "redoc_url": None,
+        },
+    }

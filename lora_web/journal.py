@@ -1,0 +1,98 @@
+"""What a run's events.jsonl says, read as it grows."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from array import array
+from collections import deque
+from pathlib import Path
+
+from pipelines.events import Event, Failed, Finished, Prepared, Step, Stopped, from_json
+
+_CHUNK = 1 << 22
+
+
+class Journal:
+    """Reads only what was appended since the last `update`. Not thread-safe: the owner holds a lock."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._reset()
+
+    def _reset(self) -> None:
+        self.offset = 0
+        self.step = self.steps = 0
+        self.at = array("q")
+        self.losses = array("d")
+        self.prepared: Prepared | None = None
+        self.ending: Finished | Stopped | Failed | None = None
+        self.ending_offset = 0
+        self.pace: deque[float] = deque(maxlen=20)
+
+    def update(self) -> None:
+        """Read what is new; a line still being written waits for the next time."""
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            return
+        if size < self.offset:
+            self._reset()
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            while chunk := stream.read(_CHUNK):
+                whole = chunk.rfind(b"\n") + 1
+                if not whole:
+                    return
+                for line in chunk[:whole].splitlines(keepends=True):
+                    self.offset += len(line)
+                    self._take(line)
+                stream.seek(self.offset)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event: Event = from_json(line.decode("utf-8"))
+        except (ValueError, TypeError):
+            return
+        if isinstance(event, Prepared):
+            self.prepared, self.ending = event, None
+            self.step, self.steps = event.step, event.steps
+            self.pace.clear()
+            # A resumed run repeats the steps after its checkpoint.
+            while self.at and self.at[-1] > event.step:
+                self.at.pop()
+                self.losses.pop()
+        elif isinstance(event, Step):
+            self.step, self.steps = event.step, event.steps
+            self.at.append(event.step)
+            self.losses.append(event.loss)
+            self.pace.append(event.seconds)
+        elif isinstance(event, (Finished, Stopped, Failed)):
+            self.ending, self.ending_offset = event, self.offset
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Steps left times the median duration of the latest ones, or None before the first."""
+        if not self.pace:
+            return None
+        return statistics.median(self.pace) * max(0, self.steps - self.step)
+
+    def curve(self, points: int = 400) -> list[tuple[int, float, float]]:
+        """(step, loss, smoothed loss), thinned to at most `points` by averaging neighbours.
+
+        The smoothed loss is an exponential moving average over the last tenth of the run, corrected for its start.
+        """
+        kept = [(s, x) for s, x in zip(self.at, self.losses, strict=True) if math.isfinite(x)]
+        decay = 1 - 1 / max(2.0, min(50.0, len(kept) / 5))
+        total = weight = 0.0
+        smooth = []
+        for _, loss in kept:
+            total = decay * total + (1 - decay) * loss
+            weight = decay * weight + (1 - decay)
+            smooth.append(total / weight)
+        stride = max(1, math.ceil(len(kept) / points))
+        rows = []
+        for i in range(0, len(kept), stride):
+            part = kept[i : i + stride]
+            rows.append((part[-1][0], sum(x for _, x in part) / len(part), smooth[i + len(part) - 1]))
+        return rows

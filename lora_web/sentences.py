@@ -1,0 +1,92 @@
+"""Small pieces of HTML the server writes. All text from people or files goes through `escape`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from .runs import Status
+from .text import duration, say
+from .workspace import Limits
+
+SHOWN = 40
+
+
+def problems(sentences: Sequence[str]) -> str:
+    """A list of problems for the place they belong to; empty text when there is none."""
+    if not sentences:
+        return ""
+    return f'<div class="problems" role="alert">{"".join(f"<p>{escape(line)}</p>" for line in sentences)}</div>'
+
+
+def report(count: int, rejected: Sequence[str], notes: Sequence[str], limits: str) -> str:
+    """What became of the files a person added."""
+    if not count and not rejected:
+        return f'<div class="report"><p>{escape(say("no_pictures"))}</p><p class="quiet">{escape(limits)}</p></div>'
+    head = say("one") if count == 1 else say("count", count=count)
+    parts = [f"<p><b>{escape(head)}</b></p>"]
+    for title, lines in ((say("rejected"), rejected), (say("notes"), notes)):
+        if lines:
+            more = [say("more_lines", count=len(lines) - SHOWN)] if len(lines) > SHOWN else []
+            items = "".join(f"<li>{escape(line)}</li>" for line in [*lines[:SHOWN], *more])
+            parts.append(f"<p>{escape(title)}</p><ul>{items}</ul>")
+    return f'<div class="report" role="status">{"".join(parts)}</div>'
+
+
+def gallery(samples: Sequence[tuple[str, str]], more: int) -> str:
+    """Thumbnails (data URIs) with their captions below; `more` pictures are not shown."""
+    if not samples:
+        return ""
+    named = [(escape(uri), escape(caption or say("no_caption"))) for uri, caption in samples]
+    figures = "".join(
+        f'<figure><img src="{uri}" alt=""><figcaption>{name}</figcaption></figure>' for uri, name in named
+    )
+    rest = f'<p class="quiet">{escape(say("more_pictures", count=more))}</p>' if more > 0 else ""
+    label = escape(say("gallery"))
+    return f'<div class="gallery" role="group" aria-label="{label}" tabindex="0">{figures}{rest}</div>'
+
+
+def limits(of: Limits, hosted: bool) -> str:
+    """The limits of an upload, as the server enforces them."""
+    return say("limits_hosted" if hosted else "limits", files=of.files, megabytes=of.file_bytes // 2**20)
+
+
+def status(found: Status | None, run: str) -> str:
+    """State, progress, and what went wrong, of the run the page watches."""
+    if found is None:
+        return f'<div class="status"><p class="quiet">{escape(say("state.none"))}</p></div>'
+    parts = [f'<p class="state" role="status" data-state="{found.state}">{escape(_state(found))}</p>']
+    parts.append(problems(found.problems))
+    if found.steps and (found.step or found.state == "running"):
+        label = escape(say("progress"))
+        parts.append(f'<progress max="{found.steps}" value="{found.step}" aria-label="{label}"></progress>')
+        parts.append(f'<p class="quiet" data-step="{found.step}">{escape(_numbers(found))}</p>')
+    if found.state in ("interrupted", "failed"):
+        parts.append(f'<p class="quiet">{escape(say("keep_hint"))}</p>')
+    if found.log_tail.strip():
+        parts.append(
+            f"<details><summary>{escape(say('log'))}</summary>"
+            f"<pre tabindex='0'>{escape(found.log_tail)}</pre></details>"
+        )
+    if found.active:
+        parts.append(
+            f'<p class="quiet">{escape(say("safe"))} <a href="?run={escape(run)}">{escape(say("link"))}</a></p>'
+        )
+    return f'<div class="status">{"".join(parts)}</div>'
+
+
+def _state(found: Status) -> str:
+    if found.state == "queued":
+        return say("state.queued", ahead=found.ahead) if found.ahead else say("state.queued_next")
+    if found.state == "running":
+        return say("state.stopping" if found.stopping else "state.running" if found.step else "state.preparing")
+    return say(f"state.{found.state}")
+
+
+def _numbers(found: Status) -> str:
+    parts = [say("step", step=found.step, steps=found.steps)]
+    if found.curve:
+        parts.append(say("loss", loss=f"{found.curve[-1][2]:.4f}"))
+    if found.seconds_left is not None and found.step < found.steps:
+        parts.append(say("left", time=duration(found.seconds_left)))
+    return " · ".join(parts)

@@ -1,0 +1,1 @@
+"""One file per tab; `lora_web.app.TABS` lists them."""
