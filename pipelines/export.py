@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from . import registry
 from .adapters.attach import attach_weights, match, shapes
-from .adapters.file import Proof, prove, read_adapter, read_tensors, write_adapter
+from .adapters.file import Proof, prove, read_adapter, read_tensors, write_adapter, write_peft
 from .bases import find_base
 from .config import RunConfig
 from .devices import pick_device
 from .errors import ProblemsError
 
-FORMS = ("diffusers", "kohya", "merged")
+FORMS = ("diffusers", "kohya", "peft", "merged")
 
 
 def adapter_path(source: Path) -> Path:
@@ -39,7 +40,8 @@ def run_config(path: Path) -> RunConfig:
 
 
 def export(source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0) -> Proof:
-    """Write the adapter of a run (or file) as `diffusers`, `kohya` or `merged` (a whole base with the adapter in it).
+    """Write the adapter of a run (or file): `diffusers` and `kohya` are one file, `peft` is a folder for an adapter of
+    one component, `merged` is a whole base with the adapter in it.
 
     `strength` counts for `merged` only. Returns what reading the result back showed; raises ProblemsError when the
     form cannot hold the adapter or the proof fails.
@@ -60,10 +62,13 @@ def export(source: Path, form: str, output: Path, *, base: str = "", strength: f
     if form == "merged":
         return _merge(parts, layers, match(layers, family.groups(parts)), output, strength)
     _, metadata = read_tensors(path)
-    write_adapter(output, layers, form=form, metadata=metadata)
+    if form == "peft":
+        write_peft(output, layers, base_id=config.base)
+    else:
+        write_adapter(output, layers, form=form, metadata=metadata)
     proof = prove(output, layers, modules)
     if proof.unmatched or proof.modules != len(layers):
-        output.unlink()
+        shutil.rmtree(output) if output.is_dir() else output.unlink()
         raise ProblemsError(
             f"{output.name}: reading it back found {proof.modules} of {len(layers)} layers; nothing was exported"
         )
