@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     allowed = (*args.allow_host, *filter(None, os.environ.get("SPACE_HOST", "").split(",")))
     try:
-        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings(demo, args.host, port, allowed))
+        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings(args.host, port, allowed))
     except OSError:
         print(say("port_taken", port=port or 7860, host=args.host), file=sys.stderr)
         return 2

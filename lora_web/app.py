@@ -17,7 +17,7 @@ from .site import Site
 from .tabs import stable_diffusion
 from .text import say
 from .theme import CSS, theme
-from .workspace import Workspace
+from .workspace import Limits, Workspace
 
 TABS = (stable_diffusion,)
 _DAY = 24 * 3600
@@ -39,10 +39,8 @@ def build(root: Path, hosted: bool = False) -> gr.Blocks:
     return demo
 
 
-def launch_settings(demo: gr.Blocks, host: str, port: int | None, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
     """Arguments of `demo.launch` that belong together with `build`."""
-    from .workspace import Limits
-
     return {
         "server_name": host,
         "server_port": port,

@@ -53,7 +53,7 @@ ENGLISH = {
     "safe": "It is safe to close this page: training goes on, and this link finds it again in this browser:",
     "link": "link to this run",
     "log": "Last lines of the log",
-    "plot": "Loss",
+    "plot": "Loss (grey: each step, blue: smoothed)",
     "plot.raw": "each step",
     "plot.smooth": "smoothed",
     "stop": "Stop and keep",
