@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from benchmarks.judge import STYLE_PREFIX, Judge
 
 from . import emoji
 from .distort import distort, outline
+from .judge_card import write_card
 from .loop import Trainer, start_worker
 from .train_vae import collect
 
@@ -176,9 +176,9 @@ def main() -> None:
         settle_statistics(model, world, others)
         model.half().save_pretrained(args.output)
         judge = Judge(args.output)
-        report = {"scores": measure(judge, world), "weakest nouns": weak_nouns(judge, world), "time": time.ctime()}
-        (folder / "scores.json").write_text(json.dumps(report, indent=1))
-        print(json.dumps(report, indent=1))
+        card = write_card(measure(judge, world), weak_nouns(judge, world), len(others))
+        (args.output / "README.md").write_text(card, encoding="utf-8")
+        print(card)
 
 
 if __name__ == "__main__":
