@@ -91,19 +91,27 @@ def normalize_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
     return (mean - centre.view(1, -1, 1, 1)) * inverse.view(1, -1, 1, 1)
 
 
-def prepare(work: Path) -> Path:
-    """Latents of the world and the tokenizer, computed once into `work/sd`."""
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+    """Latents (N, 8, 16, 16) of an autoencoder that is normalized already."""
+    return torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(16)])
+
+
+def prepare(work: Path, weights: Path | None) -> Path:
+    """Latents of the world and the tokenizer, computed once into `work/sd`; from the base `weights` when given."""
     folder = work / "sd"
     if (folder / "latents.npy").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    vae = AutoencoderKL.from_pretrained(work / "vae" / "trained").eval()
+    source = weights / "vae" if weights else work / "vae" / "trained"
+    vae = AutoencoderKL.from_pretrained(source, dtype=torch.float32).eval()
     with np.load(work / "pictures.npz") as pools:
         world = pools["world"][:, : len(emoji.TRAINING_STYLES)]
     pixels = torch.from_numpy(world.reshape(-1, emoji.SIZE, emoji.SIZE, 3)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    latents = normalize_latents(vae, pixels)
+    latents = encode(vae, pixels) if weights else normalize_latents(vae, pixels)
     vae.save_pretrained(folder / "vae")
-    train_tokenizer(emoji.read_nouns()).save_pretrained(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(weights / "tokenizer") if weights else train_tokenizer(emoji.read_nouns())
+    tokenizer.save_pretrained(folder / "tokenizer")
     np.save(folder / "latents.npy", latents.numpy())
     return folder
 
@@ -115,6 +123,11 @@ class Denoiser(nn.Module):
         super().__init__()
         self.text_encoder = build_text_encoder(tokenizer)
         self.unet = build_unet()
+
+    def load(self, weights: Path) -> None:
+        """Begin with the weights of a base."""
+        self.text_encoder = CLIPTextModel.from_pretrained(weights / "text_encoder", dtype=torch.float32).train()
+        self.unet = UNet2DConditionModel.from_pretrained(weights / "unet", dtype=torch.float32).train()
 
     def forward(self, noisy: torch.Tensor, steps: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return self.unet(noisy, steps, self.text_encoder(ids)[0]).sample
@@ -171,15 +184,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--batch", type=int, default=12, help="pictures per process")
     parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--weights", type=Path, help="go on from the weights of this base (autoencoder included)")
     parser.add_argument("--snapshot", action="store_true", help="assemble the base from the last checkpoint and stop")
     args = parser.parse_args()
     rank, _ = start_worker()
-    folder = prepare(args.work) if rank == 0 else args.work / "sd"
+    folder = prepare(args.work, args.weights) if rank == 0 else args.work / "sd"
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     torch.manual_seed(0)
     model = Denoiser(tokenizer)
+    if args.weights:
+        model.load(args.weights)
     trainer = Trainer(model, folder, lr=args.lr, steps=args.steps, ema=0.999)
     trainer.resume()
     if not args.snapshot:
