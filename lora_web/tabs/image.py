@@ -52,10 +52,16 @@ class ImageTab:
     def _pictures(self) -> None:
         gr.Markdown(f"## {say('pictures')}")
         with gr.Row():
-            self.use_example = gr.Button(say("example"), variant="secondary", elem_id="use-example")
+            # Asleep until `restore` has told the page who it belongs to: an answer to an earlier click would be lost.
+            self.use_example = gr.Button(say("example"), interactive=False, elem_id="use-example")
             self.clear = gr.Button(say("clear"), elem_id="clear", interactive=False)
         self.files = gr.File(
-            label=say("drop"), file_count="multiple", file_types=FILE_TYPES, height=140, elem_id="files"
+            label=say("drop"),
+            file_count="multiple",
+            file_types=FILE_TYPES,
+            interactive=False,
+            height=140,
+            elem_id="files",
         )
         self.report = gr.HTML(sentences.report(0, (), (), self.limits), elem_id="report")
         self.gallery = gr.HTML("", apply_default_css=False, elem_id="gallery")
@@ -64,7 +70,7 @@ class ImageTab:
         gr.Markdown(f"## {say('settings')}")
         self.fields, self.settings = form.build(self.family)
         self.problems = gr.HTML("", elem_id="problems")
-        self.train = gr.Button(say("train"), variant="primary", elem_id="train")
+        self.train = gr.Button(say("train"), variant="primary", interactive=False, elem_id="train")
 
     def _progress(self) -> None:
         gr.Markdown(f"## {say('progress')}")
@@ -120,7 +126,7 @@ class ImageTab:
         """Events. None is public: `api_visibility` hides them from clients, `queue(api_open=False)` closes the rest."""
         quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
         slow: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}
-        data = [self.who, self.report, self.gallery, self.clear, self.files]
+        data = [self.who, self.report, self.gallery, self.clear, self.use_example, self.files]
         run = [self.seen, self.status, self.plot, self.train, self.stop, self.resume, self.discard, self.show]
         run += [*self.downloads, self.timer]
         set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": _SET_URL}
@@ -178,7 +184,7 @@ class ImageTab:
     def take_example(self, state: Any) -> list[Any]:
         """Use the example pictures in place of what is there."""
         if not self.example.is_dir():
-            return [gr.skip(), sentences.problems([say("example_missing")]), gr.skip(), gr.skip(), gr.skip()]
+            return [gr.skip(), sentences.problems([say("example_missing")]), *[gr.skip()] * 4]
         return self._import(state, [self.example], add=False)
 
     def take_files(self, state: Any, files: Any) -> list[Any]:
@@ -294,32 +300,29 @@ class ImageTab:
         try:
             name = visitor.import_pictures(sources, keep=before if add and who.get("mine") else None)
         except ProblemsError as error:
-            return [who, sentences.problems(error.problems), gr.skip(), gr.skip(), None]
+            return [who, sentences.problems(error.problems), gr.skip(), gr.skip(), gr.skip(), None]
         except OSError as error:
-            return [who, sentences.problems([say("unreadable", reason=error.strerror)]), gr.skip(), gr.skip(), None]
+            told = [say("unreadable", reason=error.strerror)]
+            return [who, sentences.problems(told), gr.skip(), gr.skip(), gr.skip(), None]
         visitor.forget_dataset(who.get("dataset"))
         who |= {"dataset": name, "mine": add}
         return [who, *self._data(who)]
 
     def _data(self, who: dict[str, Any]) -> list[Any]:
-        """Updates of report, gallery, start-over button and file area."""
+        """Updates of report, gallery, start-over button, example button and file area."""
         visitor, who = self.site.who(who)
         folder = visitor.dataset(who.get("dataset"))
-        if folder is None:
-            return [
-                sentences.report(0, (), (), self.limits),
-                "",
-                gr.Button(interactive=False),
-                None,
-            ]
-        from pipelines.data.samples import read_dataset
+        said, pictures = sentences.report(0, (), (), self.limits), ""
+        if folder is not None:
+            from pipelines.data.samples import read_dataset
 
-        dataset = read_dataset(folder)
-        shown = dataset.samples[:_GALLERY_SHOWN]
-        thumbnails = [(data_uri(thumbnail(sample.path)), sample.caption) for sample in shown]
-        pictures = sentences.gallery(thumbnails, len(dataset.samples) - len(shown))
-        said = sentences.report(len(dataset.samples), dataset.rejected, dataset.notes, self.limits)
-        return [said, pictures, gr.Button(interactive=True), None]
+            dataset = read_dataset(folder)
+            shown = dataset.samples[:_GALLERY_SHOWN]
+            thumbnails = [(data_uri(thumbnail(sample.path)), sample.caption) for sample in shown]
+            pictures = sentences.gallery(thumbnails, len(dataset.samples) - len(shown))
+            said = sentences.report(len(dataset.samples), dataset.rejected, dataset.notes, self.limits)
+        clear = gr.Button(interactive=folder is not None)
+        return [said, pictures, clear, gr.Button(interactive=True), gr.File(None, interactive=True)]
 
     _view_length = 11
 
