@@ -22,8 +22,8 @@ expect.set_options(timeout=60_000)
 
 pytestmark = pytest.mark.browser
 SLOW = PATIENCE * 1000
-# Said by Gradio itself: when it draws a plot, and when it uploads.
-CONSOLE_IGNORED = ("Vega-Lite", "Method not implemented")
+# Said by Gradio itself: when it draws a plot, when it uploads, and when a page is left while it listens to the server.
+CONSOLE_IGNORED = ("Vega-Lite", "Method not implemented", "signal is aborted", "Connection errored out")
 
 
 def chromium() -> str:

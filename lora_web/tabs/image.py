@@ -316,11 +316,14 @@ class ImageTab:
         if folder is not None:
             from pipelines.data.samples import read_dataset
 
-            dataset = read_dataset(folder)
-            shown = dataset.samples[:_GALLERY_SHOWN]
-            thumbnails = [(data_uri(thumbnail(sample.path)), sample.caption) for sample in shown]
-            pictures = sentences.gallery(thumbnails, len(dataset.samples) - len(shown))
-            said = sentences.report(len(dataset.samples), dataset.rejected, dataset.notes, self.limits)
+            try:
+                dataset = read_dataset(folder)
+                shown = dataset.samples[:_GALLERY_SHOWN]
+                thumbnails = [(data_uri(thumbnail(sample.path)), sample.caption) for sample in shown]
+                pictures = sentences.gallery(thumbnails, len(dataset.samples) - len(shown))
+                said = sentences.report(len(dataset.samples), dataset.rejected, dataset.notes, self.limits)
+            except (ProblemsError, OSError) as error:
+                said = sentences.problems(getattr(error, "problems", (str(error),)))
         clear = gr.Button(interactive=folder is not None)
         return [said, pictures, clear, gr.Button(interactive=True), gr.File(None, interactive=True)]
 
