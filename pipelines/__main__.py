@@ -43,11 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "Train an adapter on a folder, zip file or picture.")
     _config_arguments(train)
     train.add_argument("--output", type=Path, required=True, metavar="RUN_DIR", help="new folder for the run")
-    for name, help in (
-        ("resume", "Go on with a run from its newest checkpoint."),
-        ("worker", "Run a folder's run.json; used by the page."),
+    for name, run, help in (
+        ("resume", _resume, "Go on with a run from its newest checkpoint."),
+        ("worker", _work, "Run a folder's run.json; used by the page."),
     ):
-        add(name, _resume, help).add_argument("run_dir", type=Path, metavar="RUN_DIR")
+        add(name, run, help).add_argument("run_dir", type=Path, metavar="RUN_DIR")
     preview = add("preview", _preview, "Write one picture per strength.")
     preview.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
     preview.add_argument("--prompt", required=True)
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
     export = add("export", _export, "Write the adapter in a form other tools read, and prove it by reading it back.")
     export.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
-    export.add_argument("--format", default="diffusers", help="diffusers, kohya or merged")
+    export.add_argument("--format", default="diffusers", help="diffusers, kohya, peft or merged")
     export.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     export.add_argument("--strength", type=float, default=1.0, help="for merged: the strength that is baked in")
     export.add_argument("--output", type=Path, required=True, metavar="PATH")
@@ -97,12 +97,18 @@ def _config(args: argparse.Namespace) -> RunConfig:
     )
     settings = {"family": args.family, "base": args.base, "data.path": args.data}
     chosen = {name: value for name, value in settings.items() if value is not None}
+    problems = [f"--set {item}: expected NAME=VALUE, such as train.steps=200" for item in args.set if "=" not in item]
     for item in args.set:
         name, equals, value = item.partition("=")
-        if not equals:
-            raise ProblemsError(f"--set {item}: expected NAME=VALUE, such as train.steps=200")
-        chosen[name.strip()] = value
-    return with_settings(config, chosen)
+        if equals:
+            chosen[name.strip()] = value
+    try:
+        config = with_settings(config, chosen)
+    except ProblemsError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ProblemsError(problems)
+    return config
 
 
 def _bases(args: argparse.Namespace) -> None:
@@ -117,11 +123,20 @@ def _bases(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> int:
     from . import worker
 
-    worker.start(_config(args), args.output)
-    return _show(worker.run(args.output), args.output)
+    config = _config(args)
+    worker.start(config, args.output)
+    worker.forget_stop(args.output)
+    return _show(worker.run(args.output, config=config), args.output)
 
 
 def _resume(args: argparse.Namespace) -> int:
+    from .worker import forget_stop
+
+    forget_stop(args.run_dir)
+    return _work(args)
+
+
+def _work(args: argparse.Namespace) -> int:
     from . import worker
 
     if not (args.run_dir / worker.CONFIG_FILE).exists():
@@ -130,12 +145,14 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _show(events: Iterator[Event], run_dir: Path) -> int:
-    """Print events as they come; returns the exit code."""
-    from .worker import outcome
+    """Print events as they come (of several processes, the first does); returns the exit code."""
+    from .worker import is_main_process, outcome
 
     last: list[Event] = []
     for event in events:
         last = [event]
+        if not is_main_process():
+            continue
         line = _line(event, run_dir)
         if line:
             print(line, flush=True)
@@ -177,7 +194,7 @@ def _preview(args: argparse.Namespace) -> None:
     from .preview import PreviewSession, png_bytes
 
     path = adapter_path(args.source)
-    config = RunConfig(base=args.base) if args.base else run_config(path)
+    config = RunConfig(base=args.base) if args.base else run_config(args.source)
     session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
     request = PreviewRequest(
         args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height

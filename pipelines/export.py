@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from . import registry
 from .adapters.attach import attach_weights, match, shapes
 from .adapters.file import Proof, prove, read_adapter, read_tensors, write_adapter, write_peft
+from .adapters.metadata import read_ours
 from .bases import find_base
 from .config import RunConfig
 from .devices import pick_device
@@ -30,13 +30,25 @@ def adapter_path(source: Path) -> Path:
     return path
 
 
-def run_config(path: Path) -> RunConfig:
-    """The run config an adapter of ours carries. Raises ProblemsError for a file from another tool."""
+def run_config(source: Path) -> RunConfig:
+    """The config of a run folder, or the one an adapter file of ours carries. Raises ProblemsError for a file from
+    another tool."""
+    if (source / "run.json").is_file():
+        # A file only has the last part of a base's path; the run folder has all of it.
+        return RunConfig.load(source / "run.json")
+    path = adapter_path(source)
     _, metadata = read_tensors(path)
-    ours = metadata.get("lora_web")
-    if not ours:
+    ours = read_ours(metadata)
+    if "config" not in ours:
         raise ProblemsError(f"{path.name} was made by another tool and does not say its base; name it with --base")
-    return RunConfig.from_dict(json.loads(ours)["config"])
+    config = RunConfig.from_dict(ours["config"])
+    try:
+        find_base(config.base)
+    except ProblemsError as error:
+        raise ProblemsError(
+            f"{path.name} was trained on the base {config.base}, which is not found here; name it with --base"
+        ) from error
+    return config
 
 
 def export(source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0) -> Proof:
@@ -50,8 +62,10 @@ def export(source: Path, form: str, output: Path, *, base: str = "", strength: f
 
     if form not in FORMS:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
+    if form in ("peft", "merged") and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ProblemsError(f"output {output} is not empty; name a new folder")
     path = adapter_path(source)
-    config = RunConfig(base=base) if base else run_config(path)
+    config = RunConfig(base=base) if base else run_config(source)
     family = registry.create(config.family, config.options)
     found = find_base(config.base)
     # Shapes are all that a file needs; weights only matter when they are merged into.
@@ -79,8 +93,6 @@ def _merge(parts: Any, layers: Any, groups: dict[str, str], output: Path, streng
     """Add strength * delta to a copy of the base's weights and save the whole base."""
     import torch
 
-    if output.exists() and any(output.iterdir()):
-        raise ProblemsError(f"output {output} is not empty; name a new folder")
     attached = attach_weights(parts.model, layers, groups, "merged")
     originals = {path: layer.get_base_layer() for path, layer in attached.layers.items()}
     error = largest = 0.0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from .config import field_problem, knob
+from .errors import ProblemsError
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +59,26 @@ class PreviewRequest:
     """What to show. `copies` identical rows are computed in one pass: the row index is the fastest-varying part of
     every batch dimension the model sees, so that whoever attached adapters may give each row its own strength."""
 
-    prompt: str = ""
-    negative_prompt: str = ""
-    seed: int = 0
-    steps: int = 25
-    guidance: float = 5.0
-    width: int = 0
-    height: int = 0
-    copies: int = 1
+    prompt: str = knob("", "What to show.", length=1000)
+    negative_prompt: str = knob("", "What to keep away from.", length=1000)
+    seed: int = knob(0, "Same seed, same noise.", low=0, high=2**32 - 1)
+    steps: int = knob(25, "Denoising steps.", low=1, high=200)
+    guidance: float = knob(5.0, "How strictly the prompt is followed; 1 and less: no guidance.", low=0, high=50)
+    width: int = knob(0, "0: the base's own.", low=0, high=2048, unit="px")
+    height: int = knob(0, "0: the base's own.", low=0, high=2048, unit="px")
+    copies: int = knob(1, "Rows computed at once.", low=1, high=64)
+
+    def validate(self) -> PreviewRequest:
+        """Return self, or raise ProblemsError with every problem at once."""
+        kinds = {"str": str, "int": int, "float": float}
+        found = [
+            field_problem(spec.name, getattr(self, spec.name), kinds[str(spec.type)], spec.metadata)
+            for spec in fields(self)
+        ]
+        problems = [problem for problem in found if problem]
+        if problems:
+            raise ProblemsError(problems)
+        return self
 
 
 @dataclass(frozen=True)

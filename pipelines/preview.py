@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,7 +18,7 @@ from PIL import Image
 from . import registry
 from .adapters.attach import Attached, attach_weights, detach, match, shapes
 from .adapters.file import read_adapter
-from .adapters.strength import Strength, strengths
+from .adapters.strength import Strength, check_numbers, strengths
 from .bases import find_base
 from .devices import pick_device, pick_dtype
 from .errors import ProblemsError
@@ -74,7 +75,11 @@ class PreviewSession:
             return self._parts
 
     def render(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Image.Image:
-        """One picture with several adapters, each at its strength (a number, or one per group)."""
+        """One picture with several adapters, each at its strength (a number, or one per group).
+
+        Raises ProblemsError for a request out of range, an adapter that does not fit, and a strength that is no number.
+        """
+        request.validate()
         named = {Path(path): value for path, value in adapters.items() if not _is_zero(value)}
         key = self._key(request, {_digest(path): value for path, value in named.items()})
         return self._cached(key, 1, lambda: self._compute(named, dataclasses.replace(request, copies=1)))[0]
@@ -93,9 +98,11 @@ class PreviewSession:
         With `group`, only that group of layers moves and the others stay at strength 1. `others` are further adapters
         at fixed strengths.
         """
+        request.validate()
         values = tuple(float(value) for value in values)
         if not values:
             raise ProblemsError("strengths is empty, must have at least one number")
+        check_numbers("strengths", values)
         adapter, others = Path(adapter), dict(others or {})
         base = self.render({}, request)
         # Strength 0 of a plain ladder *is* the base: the same bits, and already computed.
@@ -168,7 +175,9 @@ class PreviewSession:
             return pictures
         folder = self.cache_dir / key[:2] / key
         if (folder / "done").exists():
-            return [_read(folder / f"{i}.png") for i in range(count)]
+            # A damaged picture is a picture that has to be made again.
+            with contextlib.suppress(OSError, SyntaxError):
+                return [_read(folder / f"{i}.png") for i in range(count)]
         pictures = make()
         for i, picture in enumerate(pictures):
             write_bytes(folder / f"{i}.png", png_bytes(picture))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ class _Run:
             samples=len(self.data.train),
             validation_samples=len(self.data.validation),
             rejected=self.data.rejected,
-            notes=self.data.notes,
+            notes=(*self.data.notes, *_process_notes(self.accelerator.num_processes)),
             trainable_parameters=sum(p.numel() for p in self.state.parameters.values()),
             step=self.state.step,
             steps=self.config.train.steps,
@@ -258,6 +259,19 @@ class _Run:
         metadata = adapter_metadata(self.config, self.base, self.parts, self.data.fingerprint)
         write_adapter(self.dir / ADAPTER_FILE, weights, form="diffusers", metadata=metadata)
         return ADAPTER_FILE.as_posix()
+
+
+def _process_notes(processes: int) -> tuple[str, ...]:
+    """What to tell of the processes at work, where it may not be what was asked for."""
+    if processes > 1:
+        return (f"{processes} processes share every batch",)
+    if "MASTER_ADDR" in os.environ and os.environ.get("ACCELERATE_USE_CPU") == "True":
+        # Its --num_processes counts for a CPU only together with an MPI host file.
+        return (
+            "accelerate launch --cpu started one process; to start several without MPI use "
+            "torchrun --nproc-per-node 2 -m pipelines train ... --set train.device=cpu",
+        )
+    return ()
 
 
 def rate_factor(train: TrainConfig, step: int) -> float:

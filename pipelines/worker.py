@@ -19,10 +19,15 @@ _ROOM = 64 << 20
 
 
 def start(config: RunConfig, run_dir: Path) -> None:
-    """Make a run folder with its run.json. Raises ProblemsError when a different run is already there."""
+    """Make a run folder with its run.json. Raises ProblemsError when a different run is already there.
+
+    Of several processes only the first does it.
+    """
     config.validate()
+    if not is_main_process():
+        return
     existing = run_dir / CONFIG_FILE
-    if existing.exists() and RunConfig.load(existing) != config:
+    if existing.exists() and not _never_began(run_dir) and RunConfig.load(existing) != config:
         raise ProblemsError(f"output {run_dir} already holds a run with other settings; resume it or name a new folder")
     if run_dir.exists() and not existing.exists() and any(run_dir.iterdir()):
         raise ProblemsError(f"output {run_dir} is not empty and holds no run; name a new folder")
@@ -34,22 +39,40 @@ def start(config: RunConfig, run_dir: Path) -> None:
         )
 
 
-def run(run_dir: Path, cache_dir: Path | None = None) -> Iterator[Event]:
+def run(run_dir: Path, cache_dir: Path | None = None, config: RunConfig | None = None) -> Iterator[Event]:
     """Train the run of a folder, or go on with it; every event is appended to events.jsonl before it is yielded.
 
+    `config` stands in for the folder's run.json where that may not be written yet: in all processes but the first.
     Whatever goes wrong ends as a `Failed` event with a sentence; the traceback of a surprise goes to stderr.
     """
     from .train import train
 
-    (run_dir / "stop").unlink(missing_ok=True)
-    is_main = int(os.environ.get("RANK", "0")) == 0
-    if is_main:
-        _end_last_line(run_dir / EVENTS_FILE)
+    events = _guarded(lambda: train(config or RunConfig.load(run_dir / CONFIG_FILE), run_dir, cache_dir=cache_dir))
+    if not is_main_process():
+        yield from events
+        return
+    _end_last_line(run_dir / EVENTS_FILE)
     with (run_dir / EVENTS_FILE).open("a", encoding="utf-8", buffering=1) as log:
-        for event in _guarded(lambda: train(RunConfig.load(run_dir / CONFIG_FILE), run_dir, cache_dir=cache_dir)):
-            if is_main:
-                log.write(event.to_json() + "\n")
-                yield event
+        for event in events:
+            log.write(event.to_json() + "\n")
+            yield event
+
+
+def _never_began(run_dir: Path) -> bool:
+    """Whether the run ended before it had samples: a mistake in its settings may be put right in place."""
+    return not any((run_dir / name).exists() for name in ("dataset/metadata.jsonl", "checkpoints", "adapter"))
+
+
+def forget_stop(run_dir: Path) -> None:
+    """Take back a wish to stop, for a run that is started anew. Not for the worker to do: the page's wish may have come
+    while it was still importing."""
+    (run_dir / "stop").unlink(missing_ok=True)
+
+
+def is_main_process() -> bool:
+    """Whether this is the first (or only) process of a run; launchers tell by these variables."""
+    ranks = (os.environ.get(name) for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"))
+    return int(next((rank for rank in ranks if rank), "0")) == 0
 
 
 def _end_last_line(path: Path) -> None:

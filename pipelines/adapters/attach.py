@@ -66,7 +66,10 @@ class Attached:
     def dropout(self, training: bool) -> None:
         """Turn the adapter's dropout on or off; the base stays in eval mode."""
         for layer in self.layers.values():
-            layer.lora_dropout[self.name].train(training)
+            dropout = layer.lora_dropout[self.name]
+            # Without dropout these are identities: nothing to switch, thousands of times a run.
+            if isinstance(dropout, nn.Dropout):
+                dropout.train(training)
 
 
 def adaptable(model: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

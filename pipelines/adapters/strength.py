@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ProblemsError
+from ..errors import ProblemsError, shown
 from .attach import Attached
 
 # One number; one per row of the batch (a ladder); or one of these per group of layers.
@@ -92,11 +92,21 @@ def _check(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> None
             if group and group not in known[name].groups.values():
                 groups = ", ".join(sorted(set(known[name].groups.values())))
                 problems.append(f"strength is given for group {group!r}, adapter {name} has {groups}")
-            numbers = part if isinstance(part, Sequence) else [part]
-            problems.extend(
-                f"strength of {name} is {number!r}, must be a number from -4 to 4"
-                for number in numbers
-                if isinstance(number, bool) or not isinstance(number, (int, float)) or not -4 <= number <= 4
-            )
+            problems.extend(_number_problems(f"strength of {name}", part if isinstance(part, Sequence) else [part]))
     if problems:
         raise ProblemsError(problems)
+
+
+def check_numbers(name: str, values: Sequence[float]) -> None:
+    """Raise ProblemsError with every value that is no strength; `name` is what the sentences call them."""
+    problems = _number_problems(name, values)
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _number_problems(name: str, values: Sequence[Any]) -> list[str]:
+    return [
+        f"{name} is {shown(value)}, must be a number from -4 to 4"
+        for value in values
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -4 <= value <= 4
+    ]

@@ -11,7 +11,7 @@ from ..randomness import Randomness
 from .batches import plan, split_validation
 from .buckets import bucket_for, crop_box, fit, to_tensor
 from .cache import EncodeCache
-from .samples import Sample, import_dataset, read_dataset
+from .samples import METADATA, Sample, import_dataset, read_dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,8 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
     """
     run_dir, cache_dir = folders
     target = run_dir / "dataset"
-    if not (target / "metadata.jsonl").exists():
+    fresh = not (target / METADATA).exists()
+    if fresh:
         source = Path(config.data.path).expanduser()
         if not source.exists():
             raise ProblemsError(
@@ -74,9 +75,15 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
             )
         import_dataset([source], target)
     data = config.data
-    dataset = read_dataset(
-        target, caption=data.caption, trigger_word=data.trigger_word, captions_from_names=data.captions_from_names
-    )
+    try:
+        dataset = read_dataset(
+            target, caption=data.caption, trigger_word=data.trigger_word, captions_from_names=data.captions_from_names
+        )
+    except ProblemsError:
+        if fresh:
+            # Started again with better pictures in data.path, the run must look there again.
+            (target / METADATA).unlink(missing_ok=True)
+        raise
     cache = EncodeCache(cache_dir)
     key = family.cache_key(base)
     encoded = [_encode(family, parts, sample, config, (cache, key)) for sample in dataset.samples]
