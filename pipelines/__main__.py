@@ -194,7 +194,7 @@ def _preview(args: argparse.Namespace) -> None:
     from .preview import PreviewSession, png_bytes
 
     path = adapter_path(args.source)
-    config = RunConfig(base=args.base) if args.base else run_config(args.source)
+    config = run_config(args.source, args.base)
     session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
     request = PreviewRequest(
         args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,25 @@ def adapter_path(source: Path) -> Path:
     return path
 
 
-def run_config(source: Path) -> RunConfig:
-    """The config of a run folder, or the one an adapter file of ours carries. Raises ProblemsError for a file from
-    another tool."""
+def run_config(source: Path, base: str = "") -> RunConfig:
+    """The config of a run folder, or the one an adapter file of ours carries; with `base`, on that base instead.
+
+    Raises ProblemsError for a file from another tool, which does not name its base, unless `base` does.
+    """
     if (source / "run.json").is_file():
         # A file only has the last part of a base's path; the run folder has all of it.
-        return RunConfig.load(source / "run.json")
+        config = RunConfig.load(source / "run.json")
+        return replace(config, base=base) if base else config
     path = adapter_path(source)
     _, metadata = read_tensors(path)
     ours = read_ours(metadata)
+    if "config" not in ours and base:
+        return RunConfig(base=base)
     if "config" not in ours:
         raise ProblemsError(f"{path.name} was made by another tool and does not say its base; name it with --base")
     config = RunConfig.from_dict(ours["config"])
+    if base:
+        return replace(config, base=base)
     try:
         find_base(config.base)
     except ProblemsError as error:
@@ -65,7 +73,7 @@ def export(source: Path, form: str, output: Path, *, base: str = "", strength: f
     if form in ("peft", "merged") and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ProblemsError(f"output {output} is not empty; name a new folder")
     path = adapter_path(source)
-    config = RunConfig(base=base) if base else run_config(source)
+    config = run_config(source, base)
     family = registry.create(config.family, config.options)
     found = find_base(config.base)
     # Shapes are all that a file needs; weights only matter when they are merged into.
