@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -59,7 +60,7 @@ def train_tokenizer(nouns: Sequence[Noun], size: int = 2048) -> CLIPTokenizer:
         vocab_size=size - 258, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     tokenizer.train_from_iterator(all_sentences(nouns), trainer)
-    state = __import__("json").loads(tokenizer.to_str())["model"]
+    state = json.loads(tokenizer.to_str())["model"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in state["merges"]]
     # CLIP's order: bytes, bytes that end a word, merges, then the two special tokens.
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet)]

@@ -9,6 +9,7 @@ a model that can start from pure noise.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from pathlib import Path
 
@@ -175,6 +176,11 @@ def assemble(model: Denoiser, folder: Path, output: Path) -> None:
         requires_safety_checker=False,
     ).to(dtype=torch.float16)
     pipeline.save_pretrained(output, safe_serialization=True, max_shard_size="9500KB")
+    config = output / "vae" / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    # diffusers notes the folder it was loaded from, which is nobody's business.
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
