@@ -19,35 +19,13 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FORMS = ("diffusers", "kohya")
-_BOUNDS = {"seed": (0, 2**32 - 1), "steps": (1, 200), "guidance": (0, 50)}
-_WHOLE = ("seed", "steps")
 
 
 def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: Any) -> PreviewRequest:
     """A preview request from component values. Raises ProblemsError with every problem at once."""
-    from pipelines.config import field_problem
-
-    values: dict[str, Any] = {
-        "prompt": prompt,
-        "negative_prompt": negative or "",
-        "seed": seed,
-        "steps": steps,
-        "guidance": guidance,
-    }
-    found = []
-    for name, value in values.items():
-        if name in _BOUNDS:
-            low, high = _BOUNDS[name]
-            if name in _WHOLE and isinstance(value, float) and value.is_integer():
-                values[name] = value = int(value)
-            problem = field_problem(name, value, int if name in _WHOLE else float, {"low": low, "high": high})
-        else:
-            problem = field_problem(name, value, str, {"length": 1000})
-        if problem:
-            found.append(problem)
-    if found:
-        raise ProblemsError(found)
-    return PreviewRequest(**values)
+    # A number field sends 25.0 where a person wrote 25.
+    seed, steps = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (seed, steps))
+    return PreviewRequest(prompt, negative or "", seed, steps, guidance).validate()
 
 
 class Previews:
@@ -94,8 +72,7 @@ def export_for_browser(run: Path, form: str, served: Path) -> Path:
     word = "".join(c for c in config.data.trigger_word if c.isascii() and c.isalnum())[:40] or "adapter"
     output = served / run.name / f"{word}-{run.name[:8]}-{form}.safetensors"
     output.parent.mkdir(parents=True, exist_ok=True)
-    # The file itself only remembers the base's name, not where it lies.
-    export(run, form, output, base=config.base)
+    export(run, form, output)
     return output
 
 
