@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .runs import Status
-from .text import duration, say
+from .text import LANGUAGES, duration, language, say
 from .workspace import Limits
 
 SHOWN = 40
@@ -49,6 +49,13 @@ def gallery(samples: Sequence[tuple[str, str]], more: int) -> str:
 def limits(of: Limits, hosted: bool) -> str:
     """The limits of an upload, as the server enforces them."""
     return say("limits_hosted" if hosted else "limits", files=of.files, megabytes=of.file_bytes // 2**20)
+
+
+def language_links() -> str:
+    """Where this page is in the other language."""
+    other = next(code for code in LANGUAGES if code != language())
+    name = escape(say("other_language"))
+    return f'<a href="/{LANGUAGES[other]}" lang="{other}" hreflang="{other}">{name}</a>'
 
 
 def status(found: Status | None, run: str) -> str:

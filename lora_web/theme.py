@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+CSS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "css").glob("*.css")))
 
 
 def theme() -> gr.themes.Base:

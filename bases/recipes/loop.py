@@ -49,16 +49,20 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class Trainer:
-    """AdamW with warm-up, cosine decay, clipping, an exponential moving average, and checkpoints."""
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.AdamW:
+    """AdamW as all recipes use it."""
+    return torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
 
-    def __init__(self, model: nn.Module, folder: Path, *, lr: float, steps: int, ema: float, weight_decay: float = 0.0):
-        self.model, self.folder, self.steps, self.decay = model, folder, steps, ema
+
+class Trainer:
+    """Optimizers with warm-up, cosine decay, clipping, an exponential moving average, and checkpoints."""
+
+    def __init__(self, model: nn.Module, folder: Path, optimizers: list[torch.optim.Optimizer], steps: int, ema: float):
+        self.model, self.folder, self.optimizers, self.steps, self.decay = model, folder, optimizers, steps, ema
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
-        )
-        self.lr, self.step = lr, 0
+        self.groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self.peaks = [group["lr"] for group in self.groups]
+        self.step = 0
         self.average = [p.detach().clone() for p in self.parameters]
         self.started, self.seen = time.time(), 0.0
 
@@ -70,7 +74,8 @@ class Trainer:
             for ours, theirs in ((self.parameters, "weights"), (self.average, "average")):
                 for p, value in zip(ours, state[theirs], strict=True):
                     p.data.copy_(value)
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
             self.step = state["step"]
 
     def save(self) -> None:
@@ -78,7 +83,7 @@ class Trainer:
         state = {
             "weights": [p.detach() for p in self.parameters],
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
         }
         temporary = self.folder / "checkpoint.tmp"
@@ -90,10 +95,11 @@ class Trainer:
         loss.backward()
         average_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * schedule(self.step, self.steps, warmup)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for group, peak in zip(self.groups, self.peaks, strict=True):
+            group["lr"] = peak * schedule(self.step, self.steps, warmup)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
         self.step += 1
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)

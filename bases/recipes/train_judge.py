@@ -26,7 +26,7 @@ from benchmarks.judge import STYLE_PREFIX, Judge
 from . import emoji
 from .distort import distort, outline
 from .judge_card import write_card
-from .loop import Trainer, start_worker
+from .loop import Trainer, adamw, start_worker
 from .train_vae import collect
 
 UNKNOWN = -100  # cross-entropy passes over such labels
@@ -164,7 +164,8 @@ def main() -> None:
     world, others = read_world(args.node_modules, args.work), read_others(args.node_modules, folder)
     torch.manual_seed(0)
     model = build_judge([noun.word for noun in emoji.read_nouns()]).train()
-    trainer = Trainer(model, folder, lr=3e-3, steps=args.steps, ema=0.995, weight_decay=0.02)
+    optimizer = adamw(model.parameters(), lr=3e-3, weight_decay=0.02)
+    trainer = Trainer(model, folder, [optimizer], steps=args.steps, ema=0.995)
     trainer.resume()
 
     def make_loss(step: int) -> Tensor:

@@ -22,7 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from . import emoji
 from .captions import LENGTH, caption, train_tokenizer
-from .loop import Trainer, start_worker
+from .loop import Trainer, adamw, start_worker
+from .muon import Muon
 
 WIDTH = 192
 DROPPED = 0.1
@@ -130,6 +131,14 @@ class Denoiser(nn.Module):
         self.text_encoder = CLIPTextModel.from_pretrained(weights / "text_encoder", dtype=torch.float32).train()
         self.unet = UNet2DConditionModel.from_pretrained(weights / "unet", dtype=torch.float32).train()
 
+    def optimizers(self, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
+        """Muon for the matrices inside the nets, AdamW for everything at their ends and for vectors."""
+        ends = ("conv_in", "conv_out", "token_embedding", "position_embedding")
+        inside = {n: p.ndim >= 2 and not any(end in n for end in ends) for n, p in self.named_parameters()}
+        matrices = [p for n, p in self.named_parameters() if inside[n]]
+        rest = [p for n, p in self.named_parameters() if not inside[n]]
+        return [Muon(matrices, matrix_lr), adamw(rest, lr)]
+
     def forward(self, noisy: torch.Tensor, steps: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return self.unet(noisy, steps, self.text_encoder(ids)[0]).sample
 
@@ -188,8 +197,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=40_000)
-    parser.add_argument("--batch", type=int, default=12, help="pictures per process")
-    parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--batch", type=int, default=24, help="pictures per process")
+    parser.add_argument("--lr", type=float, default=8e-4, help="of embeddings, biases and the first and last layers")
+    parser.add_argument("--matrix-lr", type=float, default=1e-2, help="of all other weights")
     parser.add_argument("--weights", type=Path, help="go on from the weights of this base (autoencoder included)")
     parser.add_argument("--snapshot", action="store_true", help="assemble the base from the last checkpoint and stop")
     args = parser.parse_args()
@@ -202,7 +212,7 @@ def main() -> None:
     model = Denoiser(tokenizer)
     if args.weights:
         model.load(args.weights)
-    trainer = Trainer(model, folder, lr=args.lr, steps=args.steps, ema=0.999)
+    trainer = Trainer(model, folder, model.optimizers(args.lr, args.matrix_lr), steps=args.steps, ema=0.999)
     trainer.resume()
     if not args.snapshot:
         latents = torch.from_numpy(np.load(folder / "latents.npy"))

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL
 
 from . import emoji
 from .drawings import line_drawings
-from .loop import Trainer, start_worker
+from .loop import Trainer, adamw, start_worker
 
 
 def build_vae() -> AutoencoderKL:
@@ -97,7 +97,7 @@ def main() -> None:
     pools = collect(args.node_modules, args.work)
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(args.weights).train() if args.weights else build_vae()
-    trainer = Trainer(vae, folder, lr=args.lr, steps=args.steps, ema=0.998)
+    trainer = Trainer(vae, folder, [adamw(vae.parameters(), lr=args.lr)], steps=args.steps, ema=0.998)
     trainer.resume()
 
     def make_loss(step: int) -> torch.Tensor:

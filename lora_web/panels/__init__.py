@@ -1,0 +1,9 @@
+"""The parts of a tab. Each has `outputs`, the components it changes, and `view`, what they show for a visitor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Events of the page itself: none is public. `api_visibility` hides them, `queue(api_open=False)` closes the rest.
+QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
+SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}

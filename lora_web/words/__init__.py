@@ -1,0 +1,9 @@
+"""Every sentence the page shows, by part of the page: key -> (English, Chinese)."""
+
+from __future__ import annotations
+
+from . import pictures, settings, site, strength, training
+
+WORDS: dict[str, tuple[str, str]] = {
+    key: pair for part in (site, pictures, settings, training, strength) for key, pair in part.WORDS.items()
+}

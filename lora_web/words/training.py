@@ -1,0 +1,47 @@
+"""A run as it goes."""
+
+WORDS = {
+    "progress": ("3. Training", "3. 训练"),
+    "state.none": ("Nothing is training yet.", "还没有训练在进行。"),
+    "state.queued": ("Waiting for {ahead} other run to end.", "正在等待前面 {ahead} 个训练结束。"),
+    "state.queued_next": ("Starting.", "正在启动。"),
+    "state.preparing": (
+        "Reading the pictures and loading the base. This takes a few seconds.",
+        "正在读取图片并加载基础模型，需要几秒钟。",
+    ),
+    "state.running": ("Training.", "训练中。"),
+    "state.stopping": (
+        "Stopping after this step. What was learned is kept.",
+        "这一步之后停止。已学到的会保留。",
+    ),
+    "state.finished": ("Done. Try it below.", "完成。可以在下面试用。"),
+    "state.stopped": (
+        "Stopped. What was learned is kept; try it below, or resume.",
+        "已停止。已学到的保留着；可以在下面试用，或继续训练。",
+    ),
+    "state.failed": ("Training failed.", "训练失败。"),
+    "state.interrupted": ("Training was interrupted.", "训练被中断。"),
+    "keep_hint": ("Resume goes on from the last checkpoint.", "“继续”会从最近的检查点接着训练。"),
+    "gone": ("This run is no longer there.", "这个训练已经不在了。"),
+    "step": ("Step {step} of {steps}", "第 {step} / {steps} 步"),
+    "left": ("about {time} left", "大约还需 {time}"),
+    "loss": ("Loss {loss}", "损失 {loss}"),
+    "safe": (
+        "It is safe to close this page: training goes on, and this link finds it again in this browser:",
+        "可以放心关闭页面：训练会继续，用这个浏览器打开下面的链接就能找回它：",
+    ),
+    "link": ("link to this run", "这个训练的链接"),
+    "log": ("Last lines of the log", "日志的最后几行"),
+    "plot": ("Loss (grey: each step, blue: smoothed)", "损失（灰：每一步，蓝：平滑）"),
+    "plot.raw": ("each step", "每一步"),
+    "plot.smooth": ("smoothed", "平滑"),
+    "plot.step": ("step", "步"),
+    "plot.loss": ("loss", "损失"),
+    "stop": ("Stop and keep", "停止并保留"),
+    "resume": ("Resume", "继续"),
+    "discard": ("Discard", "丢弃"),
+    "discard_sure": ("Delete this run and everything it learned?", "删除这个训练和它学到的一切？"),
+    "seconds": ("{count} s", "{count} 秒"),
+    "minutes": ("{count} min", "{count} 分钟"),
+    "hours": ("{hours} h {minutes} min", "{hours} 小时 {minutes} 分钟"),
+}
