@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser_parts import browser, page, url, workspace  # noqa: F401
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tiny nets gain nothing from more threads, and the tests' subprocesses would wait for each other's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -5,125 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.web_parts import PATIENCE, serve, wait_for
+from tests.browser_parts import SLOW, plot, run_folder, settle, state, step_of
+from tests.web_parts import wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
-# A page that answers in a second does so in twenty when other programs want the same two cores.
-expect.set_options(timeout=60_000)
 
 pytestmark = pytest.mark.browser
-SLOW = PATIENCE * 1000
-# Said by Gradio itself: when it draws a plot, when it uploads, and when a page is left while it listens to the server.
-CONSOLE_IGNORED = ("Vega-Lite", "Method not implemented", "signal is aborted", "Connection errored out")
-
-
-def chromium() -> str:
-    """The browser to drive. Without one the tests are skipped, except in CI, where they fail."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium was found; install it or name it in CHROMIUM")
-        pytest.skip("no chromium was found; install it or name it in CHROMIUM")
-    return found
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("browser") / "workspace"
-
-
-@pytest.fixture(scope="module")
-def url(workspace: Path) -> Iterator[str]:
-    chromium()
-    with serve(workspace, workspace.parent / "server.log") as url:
-        yield url
-    from lora_web.runs import Supervisor
-    from lora_web.workspace import Workspace
-
-    last = Supervisor()
-    for run in Workspace(workspace).run_folders():
-        last.discard(run)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: sync_api.Browser, url: str) -> Iterator[sync_api.Page]:
-    """A new visitor on the page. Errors in the page and requests to other machines fail the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
-    faults: list[str] = []
-
-    def watch(page: sync_api.Page) -> None:
-        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
-        page.on("console", lambda m: faults.append(f"console {m.type}: {m.text}") if is_fault(m) else None)
-        page.on("request", lambda r: faults.append(f"request to {r.url}") if is_foreign(r.url, url) else None)
-
-    context.on("page", watch)
-    page = context.new_page()
-    page.goto(url)
-    expect(page.locator("#use-example")).to_be_enabled()
-    yield page
-    context.close()
-    assert not faults, "\n".join(faults)
-
-
-def is_fault(message: sync_api.ConsoleMessage) -> bool:
-    return message.type in ("error", "warning") and not any(known in message.text for known in CONSOLE_IGNORED)
-
-
-def is_foreign(address: str, url: str) -> bool:
-    return not address.startswith((url, "data:", "blob:"))
-
-
-def settle(page: sync_api.Page, base: Path, **settings: object) -> None:
-    """Fill the form for a small run on a base of the tests."""
-    page.locator("#advanced > button").click()
-    name = page.locator("#set-base input")
-    name.fill(str(base))
-    name.press("Enter")
-    values = {"data-resolution": 64, "train-batch-size": 2, "train-checkpoint-every": 5, "adapter-rank": 2, **settings}
-    for field, value in values.items():
-        page.locator(f"#set-{field} input").fill(str(value))
-    page.locator("#advanced > button").click()
-
-
-def step_of(page: sync_api.Page) -> int:
-    shown = page.locator("#status [data-step]")
-    return int(shown.get_attribute("data-step") or 0) if shown.count() else 0
-
-
-def state(page: sync_api.Page, *names: str) -> sync_api.Locator:
-    return page.locator(", ".join(f'#status [data-state="{name}"]' for name in names))
-
-
-def plot(page: sync_api.Page) -> str:
-    """What the loss plot looks like now."""
-    marks = page.locator("#plot svg path, #plot canvas")
-    return str(marks.evaluate_all("all => all.map((e) => e.toDataURL ? e.toDataURL() : e.getAttribute('d')).join()"))
-
-
-def run_folder(workspace: Path, page: sync_api.Page) -> Path:
-    name = re.search(r"run=([0-9a-f]{32})", page.url)
-    assert name
-    (folder,) = workspace.glob(f"visitors/*/runs/{name[1]}")
-    return folder
 
 
 @pytest.mark.slow
