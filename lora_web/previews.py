@@ -8,9 +8,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
+
+from .entries import Entry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,10 +38,9 @@ class Previews:
         self._key: Any = None
         self._session: PreviewSession | None = None
 
-    def ladder(self, run: Path, adapter: Path, request: PreviewRequest) -> dict[str, Any]:
+    def ladder(self, entry: Entry, request: PreviewRequest) -> dict[str, Any]:
         """What the ladder component shows: strengths, pictures as data URIs, the base's picture, the request."""
-        session = self._for(RunConfig.load(run / "run.json"))
-        ladder = session.ladder(adapter, request, STRENGTHS)
+        ladder = self._for(entry).ladder(entry.path, request, STRENGTHS)
         return {
             "strengths": list(ladder.strengths),
             "images": [data_uri(image) for image in ladder.images],
@@ -49,30 +49,29 @@ class Previews:
             "seed": request.seed,
         }
 
-    def _for(self, config: RunConfig) -> PreviewSession:
-        key = (config.family, config.base, config.options)
+    def _for(self, entry: Entry) -> PreviewSession:
+        key = (entry.family, entry.base, entry.options)
         with self._lock:
             if self._session is None or self._key != key:
                 # The old base goes before the new one comes: two may not fit.
                 self._session = None
                 from pipelines.preview import PreviewSession
 
-                self._session = PreviewSession(config.family, config.base, config.options, cache_dir=self._cache)
+                self._session = PreviewSession(*key, cache_dir=self._cache)
                 self._key = key
             return self._session
 
 
-def export_for_browser(run: Path, form: str, served: Path) -> Path:
-    """The adapter of a run in one form, at a path the browser may fetch. Raises ProblemsError."""
+def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
+    """The adapter in one form, at a path the browser may fetch. Raises ProblemsError."""
     if form not in FORMS:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
     from pipelines.export import export
 
-    config = RunConfig.load(run / "run.json")
-    word = "".join(c for c in config.data.trigger_word if c.isascii() and c.isalnum())[:40] or "adapter"
-    output = served / run.name / f"{word}-{run.name[:8]}-{form}.safetensors"
+    word = "".join(c for c in entry.title if c.isascii() and c.isalnum())[:40] or "adapter"
+    output = served / entry.home.name / f"{word}-{entry.home.name[:8]}-{form}.safetensors"
     output.parent.mkdir(parents=True, exist_ok=True)
-    export(run, form, output)
+    export(entry.path, form, output, base=entry.base)
     return output
 
 

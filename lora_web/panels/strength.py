@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,6 +10,7 @@ import gradio as gr
 from pipelines.errors import ProblemsError
 
 from .. import sentences
+from ..entries import Source
 from ..ladder import download_link, ladder
 from ..previews import FORMS, export_for_browser, read_request
 from ..site import Site
@@ -19,10 +19,10 @@ from . import SLOW
 
 
 class Strength:
-    """Step 4."""
+    """Step 4. `source` says which adapter the browser's state means."""
 
-    def __init__(self, site: Site, who: gr.BrowserState):
-        self.site, self.who = site, who
+    def __init__(self, site: Site, who: gr.BrowserState, source: Source):
+        self.site, self.who, self.source = site, who, source
         gr.Markdown(f"## {say('preview')}")
         with gr.Row(equal_height=False):
             self.prompt = gr.Textbox(
@@ -74,11 +74,11 @@ class Strength:
     def picture(self, state: Any, *values: Any) -> list[Any]:
         """The ladder of strengths for a prompt."""
         try:
-            run, adapter = self._adapter(state)
+            entry = self.source(state)
             request = read_request(*values)
             if not request.prompt.strip():
                 raise ProblemsError(say("need_prompt"))
-            return [self.site.previews.ladder(run, adapter, request), ""]
+            return [self.site.previews.ladder(entry, request), ""]
         except ProblemsError as error:
             return [gr.skip(), sentences.problems(error.problems)]
         except (RuntimeError, OSError, MemoryError) as error:
@@ -87,19 +87,9 @@ class Strength:
     def download(self, name: str, state: Any) -> list[Any]:
         """Write the adapter in one form, prove it, and hand it to the browser."""
         try:
-            run, _ = self._adapter(state)
-            path = export_for_browser(run, name, self.site.served)
+            path = export_for_browser(self.source(state), name, self.site.served)
             return [{"path": str(path), "name": path.name}, ""]
         except ProblemsError as error:
             return [None, sentences.problems(error.problems)]
         except (RuntimeError, OSError, MemoryError) as error:
             return [None, sentences.problems([say("failed_export", reason=error or type(error).__name__)])]
-
-    def _adapter(self, state: Any) -> tuple[Path, Path]:
-        """Run folder and adapter file of the run a page watches. Raises ProblemsError when there is none."""
-        visitor, who = self.site.who(state)
-        run = visitor.run(who.get("run"))
-        adapter = self.site.supervisor.status(run).adapter if run else None
-        if run is None or adapter is None:
-            raise ProblemsError(say("need_adapter"))
-        return run, adapter

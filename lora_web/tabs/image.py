@@ -9,6 +9,7 @@ import gradio as gr
 
 from pipelines.errors import ProblemsError
 
+from ..entries import Entry, of_run
 from ..panels import QUICK
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
@@ -40,7 +41,7 @@ class ImageTab:
                 self.settings = Settings(self.site, self.family)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site)
-                self.strength = Strength(self.site, who)
+                self.strength = Strength(self.site, who, self.watched)
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs]
         self._connect(demo)
@@ -62,6 +63,14 @@ class ImageTab:
         training.discard.click(
             spoken(self.throw_away), [self.who], [self.who, self.strength.ladder, *self.run], js=sure, **QUICK
         ).then(**set_url)
+
+    def watched(self, state: Any) -> Entry:
+        """The adapter of the run a page watches. Raises ProblemsError when there is none."""
+        visitor, who = self.site.who(state)
+        run = visitor.run(who.get("run"))
+        if run is None:
+            raise ProblemsError(say("need_adapter"))
+        return of_run(run)
 
     def restore(self, state: Any, request: gr.Request) -> list[Any]:
         """A page was opened: show the pictures and the run this browser had, or the run its address names."""

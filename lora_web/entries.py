@@ -1,0 +1,47 @@
+"""Entries: an adapter that can be tried or taken home, wherever on the page it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import RunConfig
+from pipelines.errors import ProblemsError
+
+from .runs import ADAPTER
+from .text import say
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An adapter file and the base it belongs to.
+
+    `home` is a folder of the adapter's own, where what is measured of it is kept. `dataset` holds the samples it was
+    trained on (as `read_dataset` reads them), where they are known.
+    """
+
+    path: Path
+    family: str
+    base: str
+    options: Any
+    title: str
+    home: Path
+    dataset: Path | None = None
+
+
+# From the browser's state to the entry it means; raises ProblemsError when there is none.
+Source = Callable[[Any], Entry]
+
+
+def of_run(run: Path) -> Entry:
+    """The adapter a run has learned. Raises ProblemsError while there is none."""
+    if not (run / ADAPTER).is_file():
+        raise ProblemsError(say("need_adapter"))
+    config = RunConfig.load(run / "run.json")
+    title = config.data.trigger_word.strip() or "adapter"
+    dataset = run / "dataset"
+    return Entry(
+        run / ADAPTER, config.family, config.base, config.options, title, run, dataset if dataset.is_dir() else None
+    )
