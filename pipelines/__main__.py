@@ -63,11 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
     export = add("export", _export, "Write the adapter in a form other tools read, and prove it by reading it back.")
     export.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
-    export.add_argument("--format", default="diffusers", help="diffusers, kohya, peft or merged")
+    export.add_argument("--format", default="diffusers", help="diffusers, kohya, peft, a1111 or merged")
     export.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     export.add_argument("--strength", type=float, default=1.0, help="for merged: the strength that is baked in")
     export.add_argument("--output", type=Path, required=True, metavar="PATH")
-    add("inspect", _inspect, "Tell what is in an adapter file.").add_argument("adapter", type=Path, metavar="ADAPTER")
+    look = add("inspect", _inspect, "Tell what is in an adapter file.")
+    look.add_argument("adapter", type=Path, metavar="ADAPTER")
+    look.add_argument("--base", default="", help="also tell its layers, by the names this base gives them")
     _config_arguments(add("estimate", _estimate, "Count the memory of a run before it starts."))
     return parser
 
@@ -216,9 +218,15 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from .adapters.file import inspect
+    from .adapters.contents import inspect
 
-    print(json.dumps(inspect(args.adapter), indent=2, ensure_ascii=False))
+    found = inspect(args.adapter)
+    if args.base:
+        from .export import run_config
+        from .fit import fit
+
+        found["layers"] = fit(args.adapter, run_config(args.adapter, args.base)).table()
+    print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 def _estimate(args: argparse.Namespace) -> None:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import shutil
 from dataclasses import replace
+from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-from . import registry
-from .adapters.attach import attach_weights, match, shapes
-from .adapters.file import Proof, prove, read_adapter, read_tensors, write_adapter, write_peft
-from .adapters.metadata import read_ours
+from .adapters.attach import attach_weights
+from .adapters.contents import PEFT_CONFIG, read_header, tensor_file
+from .adapters.file import Proof, prove, write_adapter, write_peft
+from .adapters.metadata import Remarks, completed, read_ours, remarked, sidecar, thumbnail, told
 from .bases import find_base
 from .config import RunConfig
-from .devices import pick_device
+from .data.pictures import open_picture
 from .errors import ProblemsError
+from .facts import seen_facts
+from .files import write_bytes, write_text
+from .fit import Fit, fit
 
-FORMS = ("diffusers", "kohya", "peft", "merged")
+FORMS = ("diffusers", "kohya", "peft", "a1111", "merged")
+FOLDERS = ("peft", "a1111", "merged")
 
 
 def adapter_path(source: Path) -> Path:
-    """The adapter file of a run folder, or the file itself. Raises ProblemsError when there is none."""
-    if source.is_file():
+    """The adapter file of a run folder, or the file or PEFT folder itself. Raises ProblemsError when there is none."""
+    if source.is_file() or (source / PEFT_CONFIG).is_file():
         return source
     path = source / "adapter" / "adapter.safetensors"
     if not path.exists():
@@ -41,8 +49,7 @@ def run_config(source: Path, base: str = "") -> RunConfig:
         config = RunConfig.load(source / "run.json")
         return replace(config, base=base) if base else config
     path = adapter_path(source)
-    _, metadata = read_tensors(path)
-    ours = read_ours(metadata)
+    ours = read_ours(read_header(path))
     if "config" not in ours and base:
         return RunConfig(base=base)
     if "config" not in ours:
@@ -59,48 +66,77 @@ def run_config(source: Path, base: str = "") -> RunConfig:
     return config
 
 
-def export(source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0) -> Proof:
+def export(
+    source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0, remarks: Remarks | None = None
+) -> Proof:
     """Write the adapter of a run (or file): `diffusers` and `kohya` are one file, `peft` is a folder for an adapter of
-    one component, `merged` is a whole base with the adapter in it.
+    one component, `a1111` a folder with the kohya file, its .json and its preview picture, `merged` is a whole base
+    with the adapter in it.
 
-    `strength` counts for `merged` only. Returns what reading the result back showed; raises ProblemsError when the
-    form cannot hold the adapter or the proof fails.
+    `strength` counts for `merged` only; `remarks` go into the header. Returns what reading the result back showed;
+    raises ProblemsError when the form cannot hold the adapter or the proof fails; then nothing is left at `output`.
     """
-    import torch
-
     if form not in FORMS:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
-    if form in ("peft", "merged") and output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if form in FOLDERS and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ProblemsError(f"output {output} is not empty; name a new folder")
     path = adapter_path(source)
     config = run_config(source, base)
-    family = registry.create(config.family, config.options)
-    found = find_base(config.base)
-    # Shapes are all that a file needs; weights only matter when they are merged into.
-    on_meta = form != "merged" and found.path is not None and found.path.is_dir()
-    parts = family.load(found, torch.device("meta") if on_meta else pick_device("cpu"), torch.float32)
-    modules = shapes(parts.model)
-    layers = read_adapter(path, modules)
+    found = fit(path, config, weights=form == "merged")
     if form == "merged":
-        return _merge(parts, layers, match(layers, family.groups(parts)), output, strength)
-    _, metadata = read_tensors(path)
-    if form == "peft":
-        write_peft(output, layers, base_id=config.base)
-    else:
-        write_adapter(output, layers, form=form, metadata=metadata)
-    proof = prove(output, layers, modules)
-    if proof.unmatched or proof.modules != len(layers):
+        return _merge(found, output, strength)
+    when = datetime.fromtimestamp(tensor_file(path).stat().st_mtime, timezone.utc).isoformat(timespec="seconds")
+    remarks = replace(remarks or Remarks(), date=(remarks and remarks.date) or when)
+    header = read_header(path)
+    metadata = remarked(completed(header, seen_facts(told(header), found, config.base)), remarks)
+    try:
+        proof = _write(found, form, output, metadata)
+    except (ProblemsError, OSError):
+        if form in FOLDERS:
+            shutil.rmtree(output, ignore_errors=True)
+        raise
+    if proof.unmatched or proof.modules != len(found.layers):
         shutil.rmtree(output) if output.is_dir() else output.unlink()
         raise ProblemsError(
-            f"{output.name}: reading it back found {proof.modules} of {len(layers)} layers; nothing was exported"
+            f"{output.name}: reading it back found {proof.modules} of {len(found.layers)} layers; nothing was exported"
         )
     return proof
 
 
-def _merge(parts: Any, layers: Any, groups: dict[str, str], output: Path, strength: float) -> Proof:
+def _write(found: Fit, form: str, output: Path, metadata: dict[str, str]) -> Proof:
+    """Write one form that is not `merged`, and read it back."""
+    written = output
+    if form == "peft":
+        write_peft(output, found.layers, base_id=told(metadata)["base"], metadata=metadata)
+    elif form == "a1111":
+        name = file_stem(told(metadata)["title"])
+        written = output / f"{name}.safetensors"
+        write_adapter(written, found.layers, form="kohya", metadata=metadata)
+        write_text(output / f"{name}.json", json.dumps(sidecar(metadata), indent=2, ensure_ascii=False) + "\n")
+        # A stranger's header may hold anything in place of a picture; the adapter is none the worse for it.
+        with contextlib.suppress(ProblemsError):
+            write_bytes(output / f"{name}.png", _as_png(thumbnail(metadata)))
+    else:
+        write_adapter(output, found.layers, form=form, metadata=metadata)
+    return prove(written, found.layers, found.modules)
+
+
+def file_stem(title: str) -> str:
+    """A title as the beginning of a file name: letters and digits of any script, `-` between them."""
+    return re.sub(r"[^\w]+", "-", title).strip("-_")[:60] or "adapter"
+
+
+def _as_png(picture: bytes) -> bytes:
+    opened, buffer = open_picture(picture, "the adapter's picture"), BytesIO()
+    opened.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _merge(found: Fit, output: Path, strength: float) -> Proof:
     """Add strength * delta to a copy of the base's weights and save the whole base."""
     import torch
 
+    parts, layers, groups = found.parts, found.layers, found.groups
     attached = attach_weights(parts.model, layers, groups, "merged")
     originals = {path: layer.get_base_layer() for path, layer in attached.layers.items()}
     error = largest = 0.0

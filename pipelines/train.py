@@ -256,7 +256,7 @@ class _Run:
             return ""
         with self._averaged():
             weights = self.adapter.weights()
-        metadata = adapter_metadata(self.config, self.base, self.parts, self.data.fingerprint)
+        metadata = adapter_metadata(self.config, self.base, self.parts, self.data)
         write_adapter(self.dir / ADAPTER_FILE, weights, form="diffusers", metadata=metadata)
         return ADAPTER_FILE.as_posix()
 

@@ -15,8 +15,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipelines.adapters import file as adapter_file
-from pipelines.adapters.file import inspect, prove, read_adapter, read_tensors, write_adapter, write_peft
+from pipelines.adapters import contents
+from pipelines.adapters.contents import inspect
+from pipelines.adapters.file import prove, read_adapter, read_tensors, write_adapter, write_peft
 from pipelines.adapters.lowrank import Layers, LowRank
 from pipelines.adapters.metadata import AdapterFacts, build_metadata, read_ours
 from pipelines.errors import ProblemsError
@@ -220,7 +221,7 @@ class TestReading:
 
     def test_size_limit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = written(tmp_path)
-        monkeypatch.setattr(adapter_file, "SIZE_LIMIT", 1000)
+        monkeypatch.setattr(contents, "SIZE_LIMIT", 1000)
         with pytest.raises(ProblemsError, match="an adapter may have"):
             read_tensors(path)
 

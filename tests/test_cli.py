@@ -106,9 +106,37 @@ def test_export_and_inspect(form: str, run: Path, tmp_path: Path, capsys: Captur
     assert facts["config"]["train"]["steps"] == 3
 
 
-def test_export_of_a_peft_folder(run: Path, tmp_path: Path) -> None:
+def test_inspect_tells_the_layers_of_a_base(base: Path, run: Path, capsys: Captured) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(run / ADAPTER_FILE), "--base", str(base)]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["title"], facts["base"], facts["made_with"]) == ("pictures0", base.name, "LoRA Web")
+    assert "disc 1" in json.loads(facts["metadata"]["ss_tag_frequency"])["dataset"]
+    assert {row["group"] for row in facts["layers"]} == {"self-attention", "cross-attention"}
+    assert len(facts["layers"]) == 32 and all(row["rank"] == 8 for row in facts["layers"])
+    assert sum(row["norm"] for row in facts["layers"]) > 0
+
+
+def test_export_of_a_peft_folder(base: Path, run: Path, tmp_path: Path) -> None:
+    """In PEFT's own form, with the same header, and back again; no path of this machine is in it."""
     assert main(["export", str(run), "--format", "peft", "--output", str(tmp_path / "peft")]) == 0
-    assert (tmp_path / "peft" / "adapter_config.json").is_file()
+    config = (tmp_path / "peft" / "adapter_config.json").read_text()
+    assert json.loads(config)["base_model_name_or_path"] == base.name
+    assert str(base.parent) not in config + (tmp_path / "peft" / "adapter_model.safetensors").read_bytes().decode(
+        "latin-1"
+    )
+    back = tmp_path / "back.safetensors"
+    arguments = ["--format", "diffusers", "--base", str(base), "--output", str(back)]
+    assert main(["export", str(tmp_path / "peft"), *arguments]) == 0
+    with safe_open(back, framework="pt") as file:
+        assert "lora_web" in file.metadata()
+
+
+def test_export_for_a1111(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "a1111"
+    assert main(["export", str(run), "--format", "a1111", "--output", str(output)]) == 0
+    assert {path.name for path in output.iterdir()} == {"pictures0.safetensors", "pictures0.json"}
+    assert json.loads((output / "pictures0.json").read_text())["sd version"] == "SD1"
 
 
 def test_export_of_a_merged_base(run: Path, tmp_path: Path) -> None:

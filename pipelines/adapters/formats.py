@@ -20,15 +20,8 @@ from ..errors import ProblemsError
 from .headers import Scales
 from .lowrank import Layers, LowRank
 from .mismatch import headline, variant_problems
-from .names import Names, canonical
+from .names import Names, canonical, split_key
 
-_SUFFIX = re.compile(
-    r"(?P<stem>.+?)(?:"
-    r"\.lora_(?P<letter>[AB])(?:\.\w+)?\.weight"
-    r"|\.lora_(?P<word>down|up)\.weight"
-    r"|(?:[._]lora|\.lora_linear_layer)\.(?P<old>down|up)\.weight"
-    r"|\.(?P<alpha>alpha))"
-)
 _KOHYA_COMPONENTS = {
     False: {"unet": "lora_unet_", "text_encoder": "lora_te_"},
     True: {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"},
@@ -125,15 +118,6 @@ def _pair(layer: LowRank, alpha: float, dtype: torch.dtype) -> tuple[Tensor, Ten
             shift = round(math.log2(largest[0] / largest[1]) / 2)
             down, up = torch.ldexp(down, torch.tensor(-shift)), torch.ldexp(up, torch.tensor(shift))
     return down.to(dtype).contiguous().clone(), up.to(dtype).contiguous().clone()
-
-
-def split_key(key: str) -> tuple[str, str] | None:
-    """(stem, part) of a LoRA tensor's name, part being `down`, `up` or `alpha`; None when it is no such name."""
-    m = _SUFFIX.fullmatch(key)
-    if not m:
-        return None
-    part = {"A": "down", "B": "up"}.get(m["letter"] or "") or m["word"] or m["old"] or m["alpha"]
-    return m["stem"], part
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,12 @@ class LowRank:
         """What is added to the layer's weight at strength 1: float32, in the shape of that weight."""
         product = self.up.float().flatten(1) @ self.down.float().flatten(1)
         return self.scale * product.reshape(self.up.shape[0], *self.down.shape[1:])
+
+    def norm(self) -> float:
+        """Frobenius norm of delta W, without building it."""
+        down, up = self.down.double().flatten(1), self.up.double().flatten(1)
+        square = float(((down @ down.T) * (up.T @ up)).sum())
+        return abs(self.scale) * math.sqrt(max(0.0, square))
 
     def folded(self) -> LowRank:
         """The same update with scale 1, the scale multiplied into `up` (float32)."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Iterable, Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .headers import header_configs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 XL = "Stable Diffusion XL"
 # Cross-attention width -> which Stable Diffusion has it.

@@ -36,8 +36,24 @@ _OUTER = {
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
 }
+_SUFFIX = re.compile(
+    r"(?P<stem>.+?)(?:"
+    r"\.lora_(?P<letter>[AB])(?:\.\w+)?\.weight"
+    r"|\.lora_(?P<word>down|up)\.weight"
+    r"|(?:[._]lora|\.lora_linear_layer)\.(?P<old>down|up)\.weight"
+    r"|\.(?P<alpha>alpha))"
+)
 _UNET_BLOCK = re.compile(r"(down_blocks|up_blocks)\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.?(.*)")
 _MID_BLOCK = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.?(.*)")
+
+
+def split_key(key: str) -> tuple[str, str] | None:
+    """(stem, part) of a LoRA tensor's name, part being `down`, `up` or `alpha`; None when it is no such name."""
+    m = _SUFFIX.fullmatch(key)
+    if not m:
+        return None
+    part = {"A": "down", "B": "up"}.get(m["letter"] or "") or m["word"] or m["old"] or m["alpha"]
+    return m["stem"], part
 
 
 class Names:
