@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import ProblemsError
+
 if TYPE_CHECKING:
     import gradio as gr
 
-_ON_SPACE = bool(os.environ.get("SPACE_ID"))
+_HOSTED = bool(os.environ.get("SPACE_ID") or os.environ.get("LORA_WEB_HOSTED"))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -40,6 +42,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="a further host name the page may be reached under",
     )
+    parser.add_argument(
+        "--hosted",
+        action="store_true",
+        default=_HOSTED,
+        help="strangers come here: tighter limits, only offered bases, old data is deleted (docs/hosting.md)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -47,16 +55,16 @@ def _workspace() -> Path:
     return Path(os.environ.get("LORA_WEB_WORKSPACE") or "workspace")
 
 
-def _build(workspace: Path) -> gr.Blocks:
+def _build(workspace: Path, hosted: bool) -> gr.Blocks:
     from lora_web.app import build
 
-    return build(workspace, hosted=_ON_SPACE)
+    return build(workspace, hosted)
 
 
 def __getattr__(name: str) -> Any:
     """`app.demo`, for tools that import the page (such as `gradio app.py`): built when it is asked for."""
     if name == "demo":
-        globals()["demo"] = demo = _build(_workspace())
+        globals()["demo"] = demo = _build(_workspace(), _HOSTED)
         return demo
     raise AttributeError(name)
 
@@ -66,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse(arguments)
     port = args.port or int(os.environ.get("GRADIO_SERVER_PORT") or 0) or None
     try:
-        demo = _build(args.workspace)
+        demo = _build(args.workspace, args.hosted)
+    except ProblemsError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 2
     except OSError as error:
         print(
             f"The workspace {args.workspace} cannot be used: {error.strerror}; name another folder with --workspace.",
@@ -77,8 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lora_web.text import say
 
     allowed = (*args.allow_host, *filter(None, os.environ.get("SPACE_HOST", "").split(",")))
+    settings = launch_settings(args.host, port, allowed, hosted=args.hosted)
     try:
-        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings(args.host, port, allowed))
+        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **settings)
     except OSError:
         print(say("port_taken", port=port or 7860, host=args.host), file=sys.stderr)
         return 2

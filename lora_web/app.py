@@ -12,24 +12,34 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from starlette.middleware import Middleware
 
-from . import sentences
+from pipelines.errors import ProblemsError
+
+from .header import header
 from .hosts import HostCheck
+from .intake import Intake
+from .languages import LanguageChoice
+from .panels.trust import Trust
 from .site import Site
 from .tabs import stable_diffusion
 from .text import LANGUAGES, say, speaking
-from .theme import CSS, theme
+from .theme import CSS, FAVICON, theme
 from .workspace import Limits, Workspace
 
 TABS = (stable_diffusion,)
-_DAY = 24 * 3600
+_HOUR = 3600
 
 
 def build(root: Path, hosted: bool = False) -> gr.Blocks:
-    """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here."""
-    workspace = Workspace(root)
+    """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here.
+
+    Raises ProblemsError when the environment asks for something that is not served.
+    """
+    if os.environ.get("GRADIO_VIBE_MODE"):
+        raise ProblemsError(say("vibe_refused"))
+    workspace = Workspace(root, Limits.read(hosted, os.environ))
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root / "served")
     site = Site(workspace, hosted)
-    demo = gr.Blocks(title=say("title"), analytics_enabled=False, delete_cache=(3600, _DAY))
+    demo = gr.Blocks(title=say("title"), analytics_enabled=False, delete_cache=(_HOUR, 24 * _HOUR))
     for code, path in LANGUAGES.items():
         with speaking(code), demo.route(say("title"), path, show_in_navbar=False) if path else demo:
             _page(site, demo)
@@ -41,28 +51,34 @@ def _page(site: Site, demo: gr.Blocks) -> None:
     """The page in the language spoken now."""
     who = gr.BrowserState({}, storage_key="lora-web", secret=site.workspace.secret)
     gr.Navbar(visible=False)
-    with gr.Row(elem_id="head"):
-        gr.Markdown(f"# {say('title')}\n{say('tagline')}")
-        gr.HTML(sentences.language_links(), elem_id="languages", min_width=80)
+    header()
     with gr.Tabs():
         for tab in TABS:
             with gr.Tab(tab.TITLE):
                 tab.build(site, who, demo)
+    Trust(site, who).connect()
 
 
-def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = (), hosted: bool = False) -> dict[str, Any]:
     """Arguments of `demo.launch` that belong together with `build`."""
+    limits = Limits.read(hosted, os.environ)
     return {
         "server_name": host,
         "server_port": port,
         "theme": theme(),
         "css": CSS,
+        "favicon_path": FAVICON,
         "footer_links": ["settings"],
         "run_history": False,
-        "max_file_size": Limits().file_bytes,
+        "max_file_size": limits.file_bytes,
         "enable_monitoring": False,
+        "ssr_mode": False,
         "app_kwargs": {
-            "middleware": [Middleware(HostCheck, host=host, allowed=allowed)],
+            "middleware": [
+                Middleware(HostCheck, host=host, allowed=allowed),
+                Middleware(Intake, limits=limits),
+                Middleware(LanguageChoice),
+            ],
             "docs_url": None,
             "redoc_url": None,
         },

@@ -1,4 +1,4 @@
-"""The Host check: a page on the web must not reach this program through a name that points to this computer."""
+"""Who may speak to this program: requests for its own names only, and nothing sent from the page of another site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class HostCheck:
-    """Answers 400 to requests for a name that is not ours.
+    """Answers 400 to requests for a name that is not ours, 403 to what the page of another site sends.
 
     Served on loopback, only loopback names pass. Served to a network, addresses pass too: DNS rebinding, which this
     is against, needs a name. Further names must be allowed by whoever starts the program.
@@ -25,7 +25,8 @@ class HostCheck:
         self.app = app
         self.open = not _is_loopback(host)
         own = (host, socket.gethostname()) if self.open else ()
-        self.names = {name.lower() for name in (*_LOCAL, *own, *allowed)}
+        self.allowed = {name.lower() for name in allowed}
+        self.names = {name.lower() for name in (*_LOCAL, *own)} | self.allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not self.passes(scope):
@@ -33,7 +34,26 @@ class HostCheck:
                 "This address is not served here; start with --allow-host NAME to allow it.", status_code=400
             )(scope, receive, send)
             return
+        if scope["type"] == "http" and not self.from_here(scope):
+            await PlainTextResponse("Another site's page may not send this.", status_code=403)(scope, receive, send)
+            return
         await self.app(scope, receive, send)
+
+    def from_here(self, scope: Scope) -> bool:
+        """Whether a request changes nothing, or comes from our own page or from no page at all.
+
+        Browsers say where a request comes from; programs without a browser do not, and need no protection.
+        """
+        headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or b"origin" not in headers:
+            return True
+        if headers.get(b"sec-fetch-site") == "same-origin":
+            return True
+        scheme, _, place = headers[b"origin"].partition("://")
+        default = {"http": ":80", "https": ":443"}.get(scheme, "")
+        own = headers.get(b"host", "")
+        # A proxy may have replaced the Host header; then the page's name is one that was allowed.
+        return place.removesuffix(default) == own.removesuffix(default) or host_name(place) in self.allowed
 
     def passes(self, scope: Scope) -> bool:
         """Whether there is exactly one Host header and it names this server."""

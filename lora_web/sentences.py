@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
 
 from .runs import Status
-from .text import LANGUAGES, duration, language, say
-from .workspace import Limits
+from .text import duration, say
+from .workspace import Limits, megabytes
 
 SHOWN = 40
 
@@ -51,11 +52,40 @@ def limits(of: Limits, hosted: bool) -> str:
     return say("limits_hosted" if hosted else "limits", files=of.files, megabytes=of.file_bytes // 2**20)
 
 
-def language_links() -> str:
-    """Where this page is in the other language."""
-    other = next(code for code in LANGUAGES if code != language())
-    name = escape(say("other_language"))
-    return f'<a href="/{LANGUAGES[other]}" lang="{other}" hreflang="{other}">{name}</a>'
+def limit_lines(of: Limits) -> list[str]:
+    """Every limit of this server that a visitor can meet."""
+    lines = [
+        say("limit.files", files=of.files, size=megabytes(of.file_bytes), pictures=of.pictures),
+        say("limit.space", size=megabytes(of.visitor_bytes)),
+        say("limit.settings", steps=of.steps, resolution=of.resolution, rank=of.rank, batch=of.batch_size),
+        say("limit.line", runs=of.runs, queue=of.queue),
+    ]
+    if of.run_minutes:
+        lines.append(say("run_time_over", minutes=of.run_minutes))
+    if of.starts_per_hour:
+        lines.append(say("limit.starts", starts=of.starts_per_hour))
+    if of.uploads_per_hour:
+        lines.append(say("limit.uploads", uploads=of.uploads_per_hour))
+    return lines
+
+
+def promises(parts: Sequence[tuple[str, Sequence[str]]], versions: str) -> str:
+    """The trust panel: titles with sentences below, and the versions at work."""
+    blocks = "".join(
+        f"<section><h3>{escape(title)}</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul></section>"
+        for title, lines in parts
+    )
+    return f'<div class="promises">{blocks}</div><p class="quiet">{escape(versions)}</p>'
+
+
+def quiet(sentence: str) -> str:
+    """A remark."""
+    return f'<p class="quiet" role="status">{escape(sentence)}</p>'
+
+
+def as_script(text: str) -> str:
+    """A text as a string of a script."""
+    return json.dumps(text)
 
 
 def status(found: Status | None, run: str) -> str:

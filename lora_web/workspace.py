@@ -4,6 +4,7 @@ workspace/
   secret                     key of the browser's own memory of the visitor
   served/                    copies the browser may fetch (Gradio's cache)
   ladders/                   cached preview pictures
+  visitors/<token>/seen              its time is when the visitor was here last
   visitors/<token>/datasets/<id>/    imported pictures
   visitors/<token>/runs/<id>/        run folders
 """
@@ -14,25 +15,94 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
 from .text import say
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
+_SEEN_EVERY = 60.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor may bring; the page shows these numbers and the server enforces them."""
+    """What one visitor may ask for: the page shows these numbers, and the server refuses whatever goes beyond them.
+
+    `LORA_WEB_<NAME>` in the environment sets one (LORA_WEB_STEPS=2000). 0 is no limit where `UNLIMITED` says so.
+    """
 
     file_bytes: int = 256 * 2**20
     files: int = 1000
+    pictures: int = 5000
     visitor_bytes: int = 4 * 2**30
+    steps: int = 1_000_000
+    resolution: int = 2048
+    rank: int = 512
+    batch_size: int = 1024
+    run_minutes: int = 0
+    queue: int = 100
+    runs: int = 100
+    starts_per_hour: int = 0
+    uploads_per_hour: int = 0
+    keep_hours: int = 0
+
+    @staticmethod
+    def read(hosted: bool, environment: Mapping[str, str]) -> Limits:
+        """Those of this server: for strangers or for its owner, with what the environment sets.
+
+        Raises ProblemsError with every variable that is not a number.
+        """
+        start, found, problems = HOSTED if hosted else Limits(), {}, []
+        for name in (spec.name for spec in fields(Limits)):
+            text = environment.get(f"LORA_WEB_{name.upper()}", "").strip()
+            least = 0 if name in UNLIMITED else 1
+            if text.isdecimal() and len(text) < 16 and int(text) >= least:
+                found[name] = int(text)
+            elif text:
+                problems.append(f"LORA_WEB_{name.upper()} is {text[:40]!r}, must be a whole number of at least {least}")
+        if problems:
+            raise ProblemsError(problems)
+        return replace(start, **found)
+
+    def check(self, config: RunConfig) -> list[str]:
+        """The settings of a run that go beyond these limits, as sentences."""
+        asked = {
+            "train.steps": (config.train.steps, self.steps),
+            "train.batch_size": (config.train.batch_size, self.batch_size),
+            "adapter.rank": (config.adapter.rank, self.rank),
+            "data.resolution": (config.data.resolution, self.resolution),
+        }
+        return [
+            say("over_limit", name=name, value=value, limit=limit)
+            for name, (value, limit) in asked.items()
+            if value > limit
+        ]
+
+
+UNLIMITED = ("run_minutes", "starts_per_hour", "uploads_per_hour", "keep_hours")
+# For strangers on a shared machine: a training of a bundled base fits many times over.
+HOSTED = Limits(
+    file_bytes=64 * 2**20,
+    files=500,
+    pictures=500,
+    visitor_bytes=2**30,
+    steps=5000,
+    resolution=1024,
+    rank=128,
+    batch_size=32,
+    run_minutes=60,
+    queue=20,
+    runs=2,
+    starts_per_hour=20,
+    uploads_per_hour=500,
+    keep_hours=48,
+)
 
 
 def new_token() -> str:
@@ -81,15 +151,23 @@ class Visitor:
         Raises ProblemsError when nothing is usable, with the reason for each file; then nothing is changed.
         """
         from pipelines.data.samples import import_dataset
+        from pipelines.data.sources import ImportLimits
 
-        self._check_quota(sources)
+        sources = list(sources)
+        if len(sources) > self.limits.files:
+            raise ProblemsError(say("too_many_files", count=len(sources), limit=self.limits.files))
+        self.check_room(sum(path.stat().st_size for path in sources if path.is_file()))
         name = new_token()
         target = _private(self.folder / "datasets") / name
         part = target.with_name(f"{name}.part")
         try:
-            dataset = import_dataset([*([keep] if keep else []), *sources], part)
+            # A zip file may hold far more than its own size.
+            limits = ImportLimits(total_bytes=max(1, self.limits.visitor_bytes - self.used_bytes()))
+            dataset = import_dataset([*([keep] if keep else []), *sources], part, limits=limits)
             if not dataset.samples:
                 raise ProblemsError(dataset.rejected or say("no_picture_found"))
+            if len(dataset.samples) > self.limits.pictures:
+                raise ProblemsError(say("too_many_pictures", count=len(dataset.samples), limit=self.limits.pictures))
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -107,23 +185,40 @@ class Visitor:
         path = self.folder / kind / name
         return path if path.is_dir() and not path.is_symlink() else None
 
-    def _check_quota(self, sources: Iterable[Path]) -> None:
-        sources = list(sources)
-        problems = []
-        if len(sources) > self.limits.files:
-            problems.append(
-                f"{len(sources)} files were added at once, at most {self.limits.files} are allowed; "
-                "put them in a zip file or add fewer"
+    def used_bytes(self) -> int:
+        """What everything this visitor keeps here takes up."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def check_room(self, more: int) -> None:
+        """Raise ProblemsError when so many further bytes do not fit into this visitor's space."""
+        used = self.used_bytes()
+        if used + more > self.limits.visitor_bytes:
+            raise ProblemsError(
+                say("no_room", used=megabytes(used), more=megabytes(more), limit=megabytes(self.limits.visitor_bytes))
             )
-        total = sum(path.stat().st_size for path in sources if path.is_file())
-        used = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-        if used + total > self.limits.visitor_bytes:
-            problems.append(
-                f"your space holds {used / 2**20:.0f} MB and these files are {total / 2**20:.0f} MB, at most "
-                f"{self.limits.visitor_bytes / 2**20:.0f} MB fit; discard a run or add fewer files"
-            )
-        if problems:
-            raise ProblemsError(problems)
+
+    def seen(self) -> None:
+        """Note that this visitor is here; who is not seen for long may be forgotten."""
+        mark = self.folder / "seen"
+        try:
+            if not mark.exists() or time.time() - mark.stat().st_mtime > _SEEN_EVERY:
+                mark.touch()
+        except OSError:
+            # Nothing is kept of this visitor yet.
+            return
+
+    def last_seen(self) -> float:
+        """When this visitor was here last, in seconds since the epoch."""
+        mark = self.folder / "seen"
+        return (mark if mark.exists() else self.folder).stat().st_mtime
+
+    def forget(self) -> None:
+        """Delete everything of this visitor. Runs must have ended."""
+        # Under a name that no page can ask for, in case deleting takes long or fails halfway.
+        gone = self.folder.with_name(f"{self.token}.gone")
+        if self.folder.exists():
+            self.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 class Workspace:
@@ -154,11 +249,20 @@ class Workspace:
         name = token if is_token(token) else new_token()
         return Visitor(name, self.visitors / name, self.limits)
 
+    def known_visitors(self) -> list[Visitor]:
+        """Every visitor of whom something is kept."""
+        return [self.visitor(path.name) for path in self.visitors.iterdir() if is_token(path.name)]
+
     def run_folders(self) -> list[Path]:
         """Every run of every visitor (for the supervisor, never for a page)."""
         return [
             path for path in self.visitors.glob("*/runs/*") if is_token(path.name) and is_token(path.parent.parent.name)
         ]
+
+
+def megabytes(count: float) -> str:
+    """A number of bytes as a person reads it."""
+    return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.3g} MB"
 
 
 def _private(folder: Path) -> Path:

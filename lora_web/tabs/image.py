@@ -102,7 +102,7 @@ class ImageTab:
                 found.extend(error.problems)
             if found or dataset is None:
                 raise ProblemsError(found)
-            who["run"] = self.site.supervisor.start(visitor.runs_folder(), config, dataset)
+            who["run"] = self.site.start(visitor, config, dataset)
         except ProblemsError as error:
             return [who, self.settings.tell(error.problems), *self._view(who)]
         return [who, "", *self._view(who)]
@@ -127,7 +127,7 @@ class ImageTab:
         said: tuple[str, ...] = ()
         if run:
             try:
-                self.site.supervisor.resume(run)
+                self.site.resume(visitor, run)
             except ProblemsError as error:
                 said = error.problems
         return [self.settings.tell(said), *self._view(who)]
