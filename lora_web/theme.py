@@ -128,6 +128,7 @@ def _buttons() -> dict[str, str]:
         "button_cancel_text_color_dark": "#f3b6ac",
         "button_cancel_text_color_hover": "#9b2c1f",
         "button_cancel_text_color_hover_dark": "#f3b6ac",
+        "button_border_width": "1px",
         "button_large_text_weight": "600",
         "button_small_text_weight": "500",
     }
@@ -137,6 +138,7 @@ def _fields() -> dict[str, str]:
     return {
         "input_background_fill": "white",
         "input_background_fill_dark": "*neutral_950",
+        "input_border_width": "1px",
         "input_border_color": "*neutral_300",
         "input_border_color_dark": "*neutral_600",
         "input_border_color_focus": "*primary_600",
