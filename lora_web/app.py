@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from pipelines.errors import ProblemsError
 
+from . import editor
 from .header import header
 from .hosts import HostCheck
 from .intake import Intake
@@ -74,6 +75,7 @@ def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = (), 
         "enable_monitoring": False,
         "ssr_mode": False,
         "app_kwargs": {
+            "routes": editor.routes(),
             "middleware": [
                 Middleware(HostCheck, host=host, allowed=allowed),
                 Middleware(Intake, limits=limits),

@@ -10,8 +10,6 @@ from .runs import Status
 from .text import duration, say
 from .workspace import Limits, megabytes
 
-SHOWN = 40
-
 
 def problems(sentences: Sequence[str]) -> str:
     """A list of problems for the place they belong to; empty text when there is none."""
@@ -20,36 +18,9 @@ def problems(sentences: Sequence[str]) -> str:
     return f'<div class="problems" role="alert">{"".join(f"<p>{escape(line)}</p>" for line in sentences)}</div>'
 
 
-def report(count: int, rejected: Sequence[str], notes: Sequence[str], limits: str) -> str:
-    """What became of the files a person added."""
-    if not count and not rejected:
-        return f'<div class="report"><p>{escape(say("no_pictures"))}</p><p class="quiet">{escape(limits)}</p></div>'
-    head = say("one") if count == 1 else say("count", count=count)
-    parts = [f"<p><b>{escape(head)}</b></p>"]
-    for title, lines in ((say("rejected"), rejected), (say("notes"), notes)):
-        if lines:
-            more = [say("more_lines", count=len(lines) - SHOWN)] if len(lines) > SHOWN else []
-            items = "".join(f"<li>{escape(line)}</li>" for line in [*lines[:SHOWN], *more])
-            parts.append(f"<p>{escape(title)}</p><ul>{items}</ul>")
-    return f'<div class="report" role="status">{"".join(parts)}</div>'
-
-
-def gallery(samples: Sequence[tuple[str, str]], more: int) -> str:
-    """Thumbnails (data URIs) with their captions below; `more` pictures are not shown."""
-    if not samples:
-        return ""
-    named = [(escape(uri), escape(caption or say("no_caption"))) for uri, caption in samples]
-    figures = "".join(
-        f'<figure><img src="{uri}" alt=""><figcaption>{name}</figcaption></figure>' for uri, name in named
-    )
-    rest = f'<p class="quiet">{escape(say("more_pictures", count=more))}</p>' if more > 0 else ""
-    label = escape(say("gallery"))
-    return f'<div class="gallery" role="group" aria-label="{label}" tabindex="0">{figures}{rest}</div>'
-
-
 def limits(of: Limits, hosted: bool) -> str:
     """The limits of an upload, as the server enforces them."""
-    return say("limits_hosted" if hosted else "limits", files=of.files, megabytes=of.file_bytes // 2**20)
+    return say("limits_hosted" if hosted else "limits", pictures=of.pictures, megabytes=of.file_bytes // 2**20)
 
 
 def limit_lines(of: Limits) -> list[str]:

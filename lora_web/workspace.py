@@ -6,6 +6,7 @@ workspace/
   ladders/                   cached preview pictures
   visitors/<token>/seen              its time is when the visitor was here last
   visitors/<token>/datasets/<id>/    imported pictures
+  visitors/<token>/editing/<id>/     what only the editor of those pictures needs
   visitors/<token>/runs/<id>/        run folders
 """
 
@@ -19,12 +20,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
 from .text import say
+
+if TYPE_CHECKING:
+    from pipelines.data.sources import ImportLimits
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
 _SEEN_EVERY = 60.0
@@ -38,8 +42,8 @@ class Limits:
     """
 
     file_bytes: int = 256 * 2**20
-    files: int = 1000
-    pictures: int = 5000
+    files: int = 4000
+    pictures: int = 2000
     visitor_bytes: int = 4 * 2**30
     steps: int = 1_000_000
     resolution: int = 2048
@@ -145,25 +149,25 @@ class Visitor:
         """Where new runs of this visitor go."""
         return _private(self.folder / "runs")
 
-    def import_pictures(self, sources: Sequence[Path], keep: Path | None = None) -> str:
-        """Read pictures into a new dataset, after those of the dataset `keep`, and return its id.
+    def new_dataset(self) -> str:
+        """Make an empty dataset and return its id."""
+        name = new_token()
+        _private(self.folder / "datasets" / name)
+        return name
+
+    def import_pictures(self, sources: Sequence[Path]) -> str:
+        """Read pictures into a new dataset and return its id.
 
         Raises ProblemsError when nothing is usable, with the reason for each file; then nothing is changed.
         """
         from pipelines.data.samples import import_dataset
-        from pipelines.data.sources import ImportLimits
 
-        sources = list(sources)
-        if len(sources) > self.limits.files:
-            raise ProblemsError(say("too_many_files", count=len(sources), limit=self.limits.files))
-        self.check_room(sum(path.stat().st_size for path in sources if path.is_file()))
+        limits = self.check_files(sources)
         name = new_token()
         target = _private(self.folder / "datasets") / name
         part = target.with_name(f"{name}.part")
         try:
-            # A zip file may hold far more than its own size.
-            limits = ImportLimits(total_bytes=max(1, self.limits.visitor_bytes - self.used_bytes()))
-            dataset = import_dataset([*([keep] if keep else []), *sources], part, limits=limits)
+            dataset = import_dataset(sources, part, limits=limits)
             if not dataset.samples:
                 raise ProblemsError(dataset.rejected or say("no_picture_found"))
             if len(dataset.samples) > self.limits.pictures:
@@ -178,12 +182,23 @@ class Visitor:
         folder = self.dataset(name)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.folder / "editing" / folder.name, ignore_errors=True)
 
     def _existing(self, kind: str, name: Any) -> Path | None:
         if not is_token(name):
             return None
         path = self.folder / kind / name
         return path if path.is_dir() and not path.is_symlink() else None
+
+    def check_files(self, sources: Sequence[Path]) -> ImportLimits:
+        """Whether these files may be read into this visitor's space, and how much of them. Raises ProblemsError."""
+        from pipelines.data.sources import ImportLimits
+
+        if len(sources) > self.limits.files:
+            raise ProblemsError(say("too_many_files", count=len(sources), limit=self.limits.files))
+        self.check_room(sum(path.stat().st_size for path in sources if path.is_file()))
+        # A zip file may hold far more than its own size.
+        return ImportLimits(total_bytes=max(1, self.limits.visitor_bytes - self.used_bytes()))
 
     def used_bytes(self) -> int:
         """What everything this visitor keeps here takes up."""

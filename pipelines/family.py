@@ -104,6 +104,11 @@ class Family(ABC):
     def load(self, base: Base, device: torch.device, dtype: torch.dtype) -> Parts:
         """Load a base, frozen, in eval mode. Raises ProblemsError when it is not a base of this family."""
 
+    def multiple(self, base: Base) -> int | None:
+        """What both sides of a training picture are a multiple of, read from the files of the base without loading
+        it; None when they do not say."""
+        return None
+
     @abstractmethod
     def targets(self, parts: Parts) -> list[Target]:
         """Where adapters go, given the options."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,12 +69,20 @@ class StableDiffusion(Family):
         parts.rest = {
             "pipeline": pipeline,
             "noise": DDPMScheduler.from_config(pipeline.scheduler.config),
-            "multiple": 2
-            ** (len(pipeline.vae.config.block_out_channels) + len(pipeline.unet.config.block_out_channels) - 2),
+            "multiple": _multiple(pipeline.vae.config, pipeline.unet.config),
             "size": _native_size(pipeline),
             "kind": _kind(pipeline),
         }
         return parts
+
+    def multiple(self, base: Base) -> int | None:
+        if base.path is None or base.path.is_file():
+            return None
+        configs = [base.path / part / "config.json" for part in ("vae", "unet")]
+        try:
+            return _multiple(*(json.loads(config.read_text(encoding="utf-8")) for config in configs))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def targets(self, parts: Parts) -> list[Target]:
         wanted = {"self-attention", "cross-attention"}
@@ -262,6 +271,11 @@ def _kind(pipeline: Any) -> str:
     if getattr(pipeline, "text_encoder_2", None) is not None:
         return "sdxl"
     return "sd2" if pipeline.unet.config.cross_attention_dim == 1024 else "sd1"
+
+
+def _multiple(vae: Mapping[str, Any], unet: Mapping[str, Any]) -> int:
+    """Every block but the last of autoencoder and UNet halves the sides."""
+    return int(2 ** (len(vae["block_out_channels"]) + len(unet["block_out_channels"]) - 2))
 
 
 def _native_size(pipeline: Any) -> int:

@@ -47,7 +47,7 @@ def test_pictures_and_captions_from_every_kind_of_source(tmp_path: Path, into: P
         assert sample.path == into / f"{sample.id}.png"
         assert content_id(sample.path.read_bytes()) == sample.id
     rows = [json.loads(line) for line in (into / "metadata.jsonl").read_text().splitlines()]
-    assert set(rows[0]) == {"file_name", "caption", "name", "width", "height"}
+    assert set(rows[0]) == {"file_name", "caption", "name", "width", "height", "look"}
 
 
 def test_a_mix_of_sources_keeps_captions_apart(tmp_path: Path, into: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from pipelines.errors import ProblemsError
 
+from ..datasets import Desk
+from ..editor import FLUSH
 from ..entries import Entry, of_run
 from ..panels import QUICK
 from ..panels.pictures import Pictures
@@ -37,7 +40,7 @@ class ImageTab:
         self.who = who
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                self.pictures = Pictures(self.site, who, self.example)
+                self.pictures = Pictures(self.site, self.family, self.example)
                 self.settings = Settings(self.site, self.family)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site)
@@ -47,14 +50,18 @@ class ImageTab:
         self._connect(demo)
 
     def _connect(self, demo: gr.Blocks) -> None:
-        self.pictures.connect()
+        self.pictures.connect(self.settings)
         self.strength.connect()
         training, settings = self.training, self.settings
         set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": _SET_URL}
         everything = [self.who, *self.pictures.outputs, *self.run, *settings.components]
         demo.load(spoken(self.restore), [self.who], everything, **QUICK).then(**set_url)
         settings.train.click(
-            spoken(self.start), [self.who, *settings.components], [self.who, settings.problems, *self.run], **QUICK
+            spoken(self.start),
+            [self.who, *settings.components],
+            [self.who, settings.problems, *self.run],
+            js=FLUSH,
+            **QUICK,
         ).then(**set_url)
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
@@ -83,7 +90,8 @@ class ImageTab:
         except ProblemsError:
             del who["run"]
             config = self.settings.show(None)
-        return [who, *self.pictures.view(who), *self._view(who), *config]
+        pictures = self.pictures.view(who)
+        return [who, *pictures, *self._view(who), *config]
 
     def start(self, state: Any, *values: Any) -> list[Any]:
         """Train on the pictures with the settings of the form."""
@@ -93,16 +101,19 @@ class ImageTab:
             if run and self.site.supervisor.status(run).active:
                 raise ProblemsError(say("already"))
             found: list[str] = []
-            dataset = visitor.dataset(who.get("dataset"))
-            if dataset is None:
+            desk = Desk(visitor, who["dataset"]) if "dataset" in who else None
+            if desk is None or desk.empty:
                 found.append(say("need_pictures"))
+            if isinstance(state, Mapping) and state.get("unsaved"):
+                found.append(say("unsaved"))
             try:
                 config = self.settings.read(values)
             except ProblemsError as error:
                 found.extend(error.problems)
-            if found or dataset is None:
+            if found or desk is None:
                 raise ProblemsError(found)
-            who["run"] = self.site.start(visitor, config, dataset)
+            with desk.alone():
+                who["run"] = self.site.start(visitor, config, desk.folder)
         except ProblemsError as error:
             return [who, self.settings.tell(error.problems), *self._view(who)]
         return [who, "", *self._view(who)]

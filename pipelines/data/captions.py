@@ -8,14 +8,14 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import ProblemsError
-from .sources import CAPTIONS, Entry, ImportLimits, Source, plain_name
-
-MAX_CAPTION = 2000
+from .plain import MAX_CAPTION, clean
+from .regions import Region, read_regions
+from .sources import CAPTIONS, PICTURES, Entry, ImportLimits, Source, plain_name
 
 _CAMERA = re.compile(r"(?i)(?=.*\d)([a-z]{1,5}\d{3,}|[0-9a-f]{4,}|u\+?[0-9a-f]{4,}|\d+x\d+|wa\d+|v\d+)")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -28,10 +28,12 @@ _NAMELESS = re.compile(
 
 @dataclass(frozen=True)
 class Found:
-    """What was said about one picture: its own caption ("" if none) and the name it had before, if a table says."""
+    """What was said about one picture: its own caption ("" if none), and, if a table says, the name it had before and
+    its regions."""
 
     caption: str = ""
     name: str = ""
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass
@@ -77,7 +79,26 @@ class CaptionBook:
         if not candidates:
             return row
         text, where = candidates[0]
-        return Found(self._cut(text, f"The caption of {picture.name} in {where}"), row.name)
+        return replace(row, caption=self._cut(text, f"The caption of {picture.name} in {where}"))
+
+    def find_earlier(self, names: Sequence[str]) -> dict[str, Found]:
+        """For pictures that were there before (`names`): what met no picture of this source and is called like them.
+
+        The whole name counts first, then the last part of it where that fits one picture only.
+        """
+        # A caption file is known by its stem, a row by the name of its picture.
+        left = {_stem(key): f"{key}.png" for key in self._files if key not in self._used}
+        left |= {_stem(key): key for key in self._rows if key not in self._used}
+        alike: dict[str, list[str]] = {}
+        for name in names:
+            alike.setdefault(_tail(name), []).append(name)
+        found: dict[str, Found] = {}
+        for stem, picture in sorted(left.items()):
+            same = alike.get(_tail(stem), [])
+            whole = [name for name in same if _stem(name) == stem]
+            for name in whole or (same if len(same) == 1 else []):
+                found.setdefault(name, self.find(Entry(picture, _no_picture)))
+        return found
 
     def finish(self) -> None:
         """Note what is left: captions that met no picture, pictures with several captions."""
@@ -94,6 +115,15 @@ class CaptionBook:
             self.notes.append(
                 f"Different captions were found for {names}: metadata comes before .txt, .txt before .caption"
             )
+
+    def _regions(self, table: Entry, row: dict[str, Any]) -> tuple[Region, ...]:
+        if row.get("regions") is None:
+            return ()
+        try:
+            return read_regions(row["regions"], f"{table.name}: the regions of {plain_name(row['file_name'])}")
+        except ProblemsError as error:
+            self.rejected.extend(error.problems)
+            return ()
 
     def _cut(self, text: str, what: str) -> str:
         if len(text) > MAX_CAPTION:
@@ -126,7 +156,9 @@ class CaptionBook:
                 bad.append(number)
                 continue
             name = row.get("name")
-            found = Found(clean(caption), plain_name(name) if isinstance(name, str) and name else "")
+            found = Found(
+                clean(caption), plain_name(name) if isinstance(name, str) and name else "", self._regions(entry, row)
+            )
             key = posixpath.normpath(posixpath.join(folder, plain_name(file_name)))
             self._rows.setdefault(key, (found, entry.name))
         if bad:
@@ -137,15 +169,23 @@ class CaptionBook:
             self.rejected.append(f"{entry.name}, {lines}: no file name and caption could be read, expected {wanted}")
 
 
+def _stem(name: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in PICTURES else name
+
+
+def _tail(name: str) -> str:
+    return posixpath.basename(_stem(name)).casefold()
+
+
+def _no_picture(limit: int) -> bytes:
+    return b""
+
+
 def some(names: Sequence[str], limit: int = 5) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
-
-
-def clean(text: str) -> str:
-    """One line of plain text: NUL and lone surrogates removed, every run of white space one space."""
-    return " ".join(text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8").split())
 
 
 def words_of_name(name: str) -> str:

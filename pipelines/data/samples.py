@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProblemsError
 from ..files import write_bytes, write_text
-from .captions import CaptionBook, clean, some, with_trigger, words_of_name
+from .captions import CaptionBook, Found, clean, some, with_trigger, words_of_name
+from .looks import is_look, look_of
 from .pictures import content_id, open_picture, picture_format
-from .sources import ImportLimits, open_sources, plain_name
+from .regions import Region, read_regions
+from .sources import ImportLimits, Named, open_sources, plain_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +31,7 @@ _FILE_NAME = re.compile(r"([0-9a-f]{16})\.(png|jpg|webp)")
 @dataclass(frozen=True)
 class Sample:
     """A picture and its caption. `id` depends on the file's bytes only; `name` is what the person called it;
-    `width` and `height` are in pixels, upright."""
+    `width` and `height` are in pixels, upright; `look` is what `looks.twins` compares ("" when not known)."""
 
     id: str
     name: str
@@ -37,6 +39,8 @@ class Sample:
     caption: str
     width: int
     height: int
+    regions: tuple[Region, ...] = ()
+    look: str = ""
 
     def open(self) -> Image:
         """The picture, upright, mode RGB. Raises ProblemsError when the file has gone bad since it was imported."""
@@ -59,16 +63,25 @@ class Dataset:
         return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
-def import_dataset(sources: Sequence[Path], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS) -> Dataset:
+def import_dataset(sources: Sequence[Path | Named], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS) -> Dataset:
     """Copy the pictures and captions of folders, zip files and single files (any mix) into the folder `into`.
 
     Pictures are decoded once to prove them, and stored byte for byte as `<id>.<ext>`, with `metadata.jsonl` written
     last. Captions are the pictures' own, without fallbacks. No picture at all is not an error here: the sentences say
     why. Raises ProblemsError when a source does not exist or `into` cannot be written.
     """
+    return import_more(sources, into, (), limits=limits)[0]
+
+
+def import_more(
+    sources: Sequence[Path | Named], into: Path, earlier: Sequence[str], *, limits: ImportLimits = DEFAULT_LIMITS
+) -> tuple[Dataset, dict[str, Found]]:
+    """As `import_dataset`; captions that meet no picture of their own source go to the pictures called `earlier`, and
+    come back by those names."""
     rejected: list[str] = []
     notes: list[str] = []
     found: dict[str, Sample] = {}
+    told: dict[str, Found] = {}
     for source in open_sources(sources, into, limits, rejected):
         book = CaptionBook(limits, rejected, notes)
         book.read(source)
@@ -76,20 +89,52 @@ def import_dataset(sources: Sequence[Path], into: Path, *, limits: ImportLimits 
             words = book.find(entry)
             try:
                 data = entry.read(limits.picture_bytes)
-                size = open_picture(data, entry.name).size
+                picture = open_picture(data, entry.name)
             except ProblemsError as error:
                 rejected.extend(error.problems)
                 continue
-            _keep(Sample(content_id(data), words.name or entry.name, into, words.caption, *size), data, found, notes)
+            sample = Sample(content_id(data), words.name or entry.name, into, words.caption, *picture.size)
+            _keep(replace(sample, regions=words.regions, look=look_of(picture)), data, found, notes)
+        for name, words in book.find_earlier(earlier).items():
+            told.setdefault(name, words)
         book.finish()
     samples = _ordered(found)
-    write_text(into / REPORT, json.dumps({"rejected": rejected, "notes": notes}, indent=1, ensure_ascii=False) + "\n")
-    if samples:
-        write_text(into / METADATA, "".join(_to_line(sample) for sample in samples))
+    write_dataset(into, Dataset(samples, tuple(rejected), tuple(notes)))
+    return Dataset(samples, tuple(rejected), tuple(notes)), told
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    """Write the table and the report of a folder whose pictures are there. Raises ProblemsError."""
+    report = {"rejected": dataset.rejected, "notes": dataset.notes}
+    write_text(folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if dataset.samples:
+        write_text(folder / METADATA, "".join(_to_line(sample) for sample in dataset.samples))
     else:
         # Nobody shall find the samples of an earlier import here and think them the ones just given.
-        (into / METADATA).unlink(missing_ok=True)
-    return Dataset(samples, tuple(rejected), tuple(notes))
+        (folder / METADATA).unlink(missing_ok=True)
+
+
+def stored_dataset(folder: Path) -> Dataset:
+    """What lies in a folder that `write_dataset` wrote, captions without fallbacks; it may have no sample.
+
+    Raises ProblemsError when the folder is not of that kind.
+    """
+    rejected, notes = _read_report(folder)
+    found: dict[str, Sample] = {}
+    for number, line in enumerate(_read_lines(folder), 1):
+        sample = _from_line(line, folder)
+        if sample is None:
+            rejected.append(f"{METADATA}, line {number} names no picture of this data set: import the pictures again")
+        else:
+            found.setdefault(sample.id, sample)
+    return Dataset(_ordered(found), tuple(rejected), tuple(notes))
+
+
+def trained_caption(sample: Sample, caption: str, trigger_word: str, captions_from_names: bool) -> str:
+    """What a sample is trained on: its own caption, else the common one, else the words of its file name; led by the
+    trigger word."""
+    own = clean(sample.caption) or clean(caption) or (words_of_name(sample.name) if captions_from_names else "")
+    return with_trigger(own, trigger_word)
 
 
 def read_dataset(
@@ -101,21 +146,12 @@ def read_dataset(
     trigger word is put in front. `rejected` and `notes` begin with those of the import. Raises ProblemsError, with
     the reasons, when no sample is left.
     """
-    rejected, notes = _read_report(folder)
-    found: dict[str, Sample] = {}
-    for number, line in enumerate(_read_lines(folder), 1):
-        sample = _from_line(line, folder)
-        if sample is None:
-            rejected.append(f"{METADATA}, line {number} names no picture of this data set: import the pictures again")
-        else:
-            found.setdefault(sample.id, sample)
-    if not found:
-        raise ProblemsError(_nothing_left(rejected))
-    common = clean(caption)
-    samples = []
-    for sample in _ordered(found):
-        own = clean(sample.caption) or common or (words_of_name(sample.name) if captions_from_names else "")
-        samples.append(replace(sample, caption=with_trigger(own, trigger_word)))
+    stored = stored_dataset(folder)
+    if not stored.samples:
+        raise ProblemsError(_nothing_left(stored.rejected))
+    rule = (caption, trigger_word, captions_from_names)
+    samples = [replace(sample, caption=trained_caption(sample, *rule)) for sample in stored.samples]
+    notes = list(stored.notes)
     silent = [sample.name for sample in samples if not sample.caption]
     if silent:
         notes.append(
@@ -124,7 +160,7 @@ def read_dataset(
         )
     if len(samples) == 1:
         notes.append("There is only 1 picture: an adapter learns better from 10 or more")
-    return Dataset(tuple(samples), tuple(rejected), tuple(notes))
+    return Dataset(tuple(samples), stored.rejected, tuple(notes))
 
 
 def _keep(sample: Sample, data: bytes, found: dict[str, Sample], notes: list[str]) -> None:
@@ -137,7 +173,7 @@ def _keep(sample: Sample, data: bytes, found: dict[str, Sample], notes: list[str
         return
     sentence = f"{sample.name} is the same picture as {first.name}: it is used once"
     if sample.caption and not first.caption:
-        found[sample.id] = replace(first, caption=sample.caption)
+        found[sample.id] = replace(first, caption=sample.caption, regions=first.regions or sample.regions)
     elif sample.caption and sample.caption != first.caption:
         sentence += f", with the caption of {first.name}"
     notes.append(sentence)
@@ -147,7 +183,7 @@ def _ordered(found: dict[str, Sample]) -> tuple[Sample, ...]:
     return tuple(sorted(found.values(), key=lambda sample: (sample.name, sample.id)))
 
 
-def _nothing_left(rejected: list[str]) -> list[str]:
+def _nothing_left(rejected: Sequence[str]) -> list[str]:
     if not rejected:
         return ["No picture was found: add PNG, JPEG or WebP pictures"]
     files = "1 file was left out" if len(rejected) == 1 else f"{len(rejected)} files were left out"
@@ -157,13 +193,16 @@ def _nothing_left(rejected: list[str]) -> list[str]:
 
 
 def _to_line(sample: Sample) -> str:
-    values = {
+    values: dict[str, Any] = {
         "file_name": sample.path.name,
         "caption": sample.caption,
         "name": sample.name,
         "width": sample.width,
         "height": sample.height,
+        "look": sample.look,
     }
+    if sample.regions:
+        values["regions"] = [region.to_dict() for region in sample.regions]
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
@@ -185,7 +224,13 @@ def _from_line(line: str, folder: Path) -> Sample | None:
     path = folder / match.group(0)
     if not path.is_file():
         return None
-    return Sample(match.group(1), plain_name(name) if name else match.group(0), path, caption, width, height)
+    try:
+        regions = read_regions(values.get("regions", ()), "its regions")
+    except ProblemsError:
+        return None
+    look = values["look"] if is_look(values.get("look")) else ""
+    name = plain_name(name) if name else match.group(0)
+    return Sample(match.group(1), name, path, caption, width, height, regions, look)
 
 
 def _read_lines(folder: Path) -> list[str]:

@@ -61,6 +61,14 @@ class Source:
     tables: list[Entry] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Named:
+    """A file that is called `name` by the person who gave it, whatever its path says."""
+
+    path: Path
+    name: str
+
+
 def plain_name(name: str) -> str:
     """A file's name as data: forward slashes, composed (NFC), printable, no lone surrogates, the last MAX_NAME
     characters."""
@@ -69,25 +77,31 @@ def plain_name(name: str) -> str:
     return PurePosixPath(name).as_posix()[-MAX_NAME:]
 
 
-def open_sources(paths: Sequence[Path], into: Path, limits: ImportLimits, rejected: list[str]) -> Iterator[Source]:
+def open_sources(
+    given: Sequence[Path | Named], into: Path, limits: ImportLimits, rejected: list[str]
+) -> Iterator[Source]:
     """One Source per folder and zip file, then one for all single files; sentences go to `rejected`.
 
     A Source can be read until the next one is asked for. `into` is passed over when it lies inside a folder. Raises
     ProblemsError when a path does not exist.
     """
-    missing = [f"{path} does not exist: give a folder, a zip file or a picture" for path in paths if not _exists(path)]
+    paths = [
+        (one.path, plain_name(one.name)) if isinstance(one, Named) else (one, plain_name(one.name)) for one in given
+    ]
+    missing = [
+        f"{path} does not exist: give a folder, a zip file or a picture" for path, _ in paths if not _exists(path)
+    ]
     if missing:
         raise ProblemsError(missing)
     files = _Allowance(limits.files)
     loose, loose_bytes = Source(), _Allowance(limits.total_bytes)
-    for path in paths:
-        name = plain_name(path.name)
+    for path, name in paths:
         if path.is_dir():
             yield _open_folder(path, into, limits, files, rejected)
         elif not path.is_file():  # A pipe would block the reader for ever.
             rejected.append(f"{name} is not a regular file: give a folder, a zip file or a picture")
         elif path.suffix.lower() == ".zip" or _starts_like_zip(path):
-            yield from _open_zip(path, limits, files, rejected)
+            yield from _open_zip(path, name, limits, files, rejected)
         elif not files.take():
             rejected.append(_too_many(name, limits))
         elif not _is_junk(name):
@@ -220,8 +234,7 @@ class _CappedFile(io.FileIO):
         return super().read(size) or b""
 
 
-def _open_zip(path: Path, limits: ImportLimits, files: _Allowance, rejected: list[str]) -> Iterator[Source]:
-    label = plain_name(path.name)
+def _open_zip(path: Path, label: str, limits: ImportLimits, files: _Allowance, rejected: list[str]) -> Iterator[Source]:
     with contextlib.ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(_CappedFile(path))))

@@ -1,0 +1,181 @@
+"""The dataset editor as a component: pictures with captions, and the functions of the server it asks."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from pipelines.config import RunConfig
+from pipelines.data.plain import MAX_CAPTION
+from pipelines.data.sources import Named
+from pipelines.errors import ProblemsError
+
+from . import sentences
+from .datasets import SIDES, Desk
+from .site import EXAMPLES, Site
+from .text import say, spoken
+from .words.pictures import WORDS
+from .workspace import Workspace, is_token
+
+_EDIT = "edit."
+_HERE = Path(__file__).parent
+_SCRIPT = "\n".join(
+    (_HERE / name).read_text(encoding="utf-8") for name in ("editor_saving.js", "editor_files.js", "editor.js")
+)
+_PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
+FILE_TYPES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".txt", ".caption", ".jsonl", ".csv", ".zip")
+# Settings that say what becomes of a picture, in the order `FOLLOW` gets them.
+FOLLOWED = ("base", "data.resolution", "data.buckets", "data.caption", "data.trigger_word", "data.captions_from_names")
+
+# For the event of a button that starts a run: waits until the server has every edit.
+FLUSH = """async (who, ...values) => {
+  const saved = await Promise.all([...(window.loraWebPending ?? [])].map((push) => push()));
+  return [saved.every(Boolean) ? who : { ...who, unsaved: true }, ...values];
+}"""
+
+
+def follow(family: str) -> str:
+    """For the event of a changed setting: tells the editor of this family."""
+    names = [name.rpartition(".")[2] for name in FOLLOWED[1:]]
+    data = ", ".join(names)
+    return f"""(base, {data}) => {{
+      (window.loraWebSettings ??= {{}})[{json.dumps(family)}] = {{ base, data: {{ {data} }} }};
+      window.dispatchEvent(new Event("lora-web-settings"));
+    }}"""
+
+
+class Editor:
+    """The component and its functions. They believe nothing a browser says: whose dataset it is follows from two
+    unguessable names, everything else is checked."""
+
+    def __init__(self, site: Site, family: str, example: str):
+        self.site, self.family = site, family
+        self.example_folder = EXAMPLES / example
+        config = RunConfig(family=family)
+        data = {name.rpartition(".")[2]: getattr(config.data, name.rpartition(".")[2]) for name in FOLLOWED[1:]}
+        limits = site.workspace.limits
+        settings = {
+            "words": {key[len(_EDIT) :]: say(key) for key in WORDS if key.startswith(_EDIT)},
+            "family": family,
+            "limits": {
+                "files": limits.files,
+                "file_bytes": limits.file_bytes,
+                "caption": MAX_CAPTION,
+                "example": self.example_folder.is_dir(),
+                "settings": {"base": config.base, "data": data},
+            },
+        }
+        functions = (self.open, self.add, self.save, self.example, self.look)
+        self.component = gr.HTML(
+            value=None,
+            html_template=_template(settings, sentences.limits(limits, site.hosted)),
+            js_on_load=_SCRIPT,
+            apply_default_css=False,
+            server_functions=[
+                spoken(_told(work)) for work in (self.open, self.add, self.save, self.example, self.look)
+            ],
+            elem_id="editor",
+        )
+
+    def open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything there is to show."""
+        return self._desk(asked).open()
+
+    def add(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Import uploaded files: `files` [{path, name}]; `replace` captions that are there."""
+        files = asked.get("files")
+        found = []
+        for item in files if isinstance(files, list) else []:
+            path, name = (item.get("path"), item.get("name")) if isinstance(item, Mapping) else (None, None)
+            if isinstance(path, str) and isinstance(name, str):
+                # A path from outside must never get further than here.
+                real = Path(path.replace("\0", "")).resolve()
+                if real.is_relative_to(self.site.served) and real.is_file():
+                    found.append(Named(real, name))
+        if not found:
+            raise ProblemsError(say("no_picture_found"))
+        return self._desk(asked).add(found, replace=asked.get("replace") is True)
+
+    def save(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the changes of the page."""
+        return self._desk(asked).save(asked)
+
+    def example(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the example pictures."""
+        if not self.example_folder.is_dir():
+            raise ProblemsError(say("example_missing"))
+        return self._desk(asked).add([self.example_folder], example=True)
+
+    def look(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What a run with the settings of the form would do with each picture."""
+        states = self._desk(asked).states(asked.get("settings"), self.family)
+        return {
+            "seen": {
+                state.id: {
+                    "caption": state.caption,
+                    "bucket": state.bucket,
+                    "crop": state.crop,
+                    "too_small": state.too_small,
+                }
+                for state in states
+            }
+        }
+
+    def _desk(self, asked: Mapping[str, Any]) -> Desk:
+        visitor, dataset = asked.get("visitor"), asked.get("dataset")
+        if not is_token(visitor) or not is_token(dataset):
+            raise ProblemsError(say("page_stale"))
+        return Desk(self.site.workspace.visitor(visitor), str(dataset))
+
+
+def _told(work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """A function of the editor that answers with sentences where `work` fails."""
+
+    def answer(asked: Any) -> dict[str, Any]:
+        try:
+            return work(asked if isinstance(asked, Mapping) else {})
+        except ProblemsError as error:
+            return {"problems": list(error.problems)}
+        except OSError as error:
+            return {"problems": [say("unreadable", reason=error.strerror or error)]}
+
+    answer.__name__ = work.__name__
+    return answer
+
+
+def _template(settings: dict[str, Any], limits: str) -> str:
+    page = _PAGE.replace("%settings%", html.escape(json.dumps(settings, ensure_ascii=False)))
+    page = page.replace("%limits%", html.escape(limits)).replace("%accept%", ",".join(FILE_TYPES))
+    for key, sentence in settings["words"].items():
+        page = page.replace(f"%{key}%", html.escape(sentence))
+    return page
+
+
+def routes() -> list[Route]:
+    """Addresses of the small copies of pictures."""
+    return [Route("/gradio_api/pictures/{visitor}/{dataset}/{picture}/{side:int}", _small_picture)]
+
+
+def _small_picture(request: Request) -> Response:
+    asked = request.path_params
+    if is_token(asked["visitor"]) and is_token(asked["dataset"]) and asked["side"] in SIDES:
+        workspace = Workspace(Path(os.environ["GRADIO_TEMP_DIR"]).parent)
+        try:
+            found = Desk(workspace.visitor(asked["visitor"]), asked["dataset"]).thumbnail(
+                asked["picture"], asked["side"]
+            )
+        except ProblemsError:
+            found = None
+        if found:
+            # The name says what is in it, so it never changes.
+            return FileResponse(found, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+    return Response(status_code=404)
