@@ -20,6 +20,7 @@ from typing import Any
 
 from pipelines.bases import find_base
 from pipelines.config import RunConfig
+from pipelines.data.bundle import write_bundle
 from pipelines.data.looks import twins
 from pipelines.data.pictures import open_picture
 from pipelines.data.plain import MAX_CAPTION, clean
@@ -135,6 +136,14 @@ class Desk:
             picture.save(data, "WEBP", quality=90)
             write_bytes(small, data.getvalue())
         return small
+
+    def bundle(self, pictures: bool) -> Path:
+        """A zip file of the captions, and of the pictures if asked; whoever takes it deletes it."""
+        target = self.aside / f"bundle-{new_token()}.zip"
+        with self.alone():
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_bundle(self._dataset().samples, target, pictures)
+        return target
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -174,7 +174,7 @@ const shown = {
   },
 
   problems(sentences) {
-    $("report").replaceChildren(node("div", { className: "problems", role: "alert" }, ...sentences.map((line) => node("p", { textContent: line }))));
+    $("report").replaceChildren(node("div", { className: "problems" }, ...sentences.map((line) => node("p", { textContent: line }))));
   },
 
   report({ rejected, notes }) {
@@ -398,6 +398,15 @@ $("clear").addEventListener("click", () => {
   takeOut([...pictures.keys()]);
   $("report").replaceChildren();
 });
+for (const what of ["pictures", "captions"]) {
+  $(`save-${what}`).addEventListener("click", async () => {
+    if (!(await saver.push())) return;
+    const link = node("a", { href: new URL(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${what}.zip`, document.baseURI).href, download: `${what}.zip` });
+    element.append(link);
+    link.click();
+    link.remove();
+  });
+}
 const dragging = (on) => $("editor").classList.toggle("dragging", on);
 element.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); dragging(true); } });
 element.addEventListener("dragleave", (event) => { if (!element.contains(event.relatedTarget)) dragging(false); });

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -20,7 +21,7 @@ from pipelines.data.sources import Named
 from pipelines.errors import ProblemsError
 
 from . import sentences
-from .datasets import SIDES, Desk
+from .datasets import Desk
 from .site import EXAMPLES, Site
 from .text import say, spoken
 from .words.pictures import WORDS
@@ -80,9 +81,7 @@ class Editor:
             html_template=_template(settings, sentences.limits(limits, site.hosted)),
             js_on_load=_SCRIPT,
             apply_default_css=False,
-            server_functions=[
-                spoken(_told(work)) for work in (self.open, self.add, self.save, self.example, self.look)
-            ],
+            server_functions=[spoken(_told(work)) for work in functions],
             elem_id="editor",
         )
 
@@ -161,21 +160,33 @@ def _template(settings: dict[str, Any], limits: str) -> str:
 
 
 def routes() -> list[Route]:
-    """Addresses of the small copies of pictures."""
-    return [Route("/gradio_api/pictures/{visitor}/{dataset}/{picture}/{side:int}", _small_picture)]
+    """Addresses of the small copies of pictures, and of the dataset as a zip file."""
+    here = "/gradio_api/pictures/{visitor}/{dataset}"
+    return [Route(here + "/{picture}/{side:int}", _small_picture), Route(here + "/{what}.zip", _bundle)]
+
+
+def _asked(request: Request) -> Desk | None:
+    visitor, dataset = request.path_params["visitor"], request.path_params["dataset"]
+    if not is_token(visitor) or not is_token(dataset):
+        return None
+    return Desk(Workspace(Path(os.environ["GRADIO_TEMP_DIR"]).parent).visitor(visitor), dataset)
 
 
 def _small_picture(request: Request) -> Response:
-    asked = request.path_params
-    if is_token(asked["visitor"]) and is_token(asked["dataset"]) and asked["side"] in SIDES:
-        workspace = Workspace(Path(os.environ["GRADIO_TEMP_DIR"]).parent)
-        try:
-            found = Desk(workspace.visitor(asked["visitor"]), asked["dataset"]).thumbnail(
-                asked["picture"], asked["side"]
-            )
-        except ProblemsError:
-            found = None
-        if found:
-            # The name says what is in it, so it never changes.
-            return FileResponse(found, headers={"Cache-Control": "private, max-age=31536000, immutable"})
-    return Response(status_code=404)
+    desk = _asked(request)
+    try:
+        found = desk and desk.thumbnail(request.path_params["picture"], request.path_params["side"])
+    except ProblemsError:
+        found = None
+    if not found:
+        return Response(status_code=404)
+    # The name says what is in it, so it never changes.
+    return FileResponse(found, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+
+
+def _bundle(request: Request) -> Response:
+    desk, what = _asked(request), request.path_params["what"]
+    if desk is None or desk.empty or what not in ("pictures", "captions"):
+        return Response(status_code=404)
+    path = desk.bundle(pictures=what == "pictures")
+    return FileResponse(path, filename=f"{what}.zip", background=BackgroundTask(path.unlink, missing_ok=True))

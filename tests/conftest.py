@@ -33,6 +33,6 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of six captioned pictures."""
-    from tests.tiny import make_pictures
+    from tests.data_parts import make_pictures
 
     return make_pictures(tmp_path_factory.mktemp("pictures"))

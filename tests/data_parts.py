@@ -6,7 +6,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pipelines.data.samples import Dataset
 
@@ -44,3 +44,15 @@ def only(sentences: tuple[str, ...], *parts: str) -> None:
 
 
 CONTENTS = {"cats/one.png": png(1), "cats/one.txt": "a cat\n", "two.PNG": png(2), "two.caption": "a dog"}
+
+
+def make_pictures(folder: Path, count: int = 6, size: int = 72) -> Path:
+    """Coloured discs on white with captions beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        picture = Image.new("RGB", (size, size), "white")
+        box = (8 + i, 8, size - 12, size - 8 - 2 * i)
+        ImageDraw.Draw(picture).ellipse(box, fill=(40 * i % 256, 200 - 20 * i, 90), outline="black", width=3)
+        picture.save(folder / f"disc-{i}.png")
+        (folder / f"disc-{i}.txt").write_text(f"disc {i}", encoding="utf-8")
+    return folder

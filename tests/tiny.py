@@ -119,17 +119,3 @@ def make_tiny_base(folder: Path, kind: str = "sd1") -> Path:
     pipeline.save_pretrained(folder, safe_serialization=True)
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == type(pipeline).__name__
     return folder
-
-
-def make_pictures(folder: Path, count: int = 6, size: int = 72) -> Path:
-    """Coloured discs on white with captions beside them."""
-    from PIL import Image, ImageDraw
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        picture = Image.new("RGB", (size, size), "white")
-        box = (8 + i, 8, size - 12, size - 8 - 2 * i)
-        ImageDraw.Draw(picture).ellipse(box, fill=(40 * i % 256, 200 - 20 * i, 90), outline="black", width=3)
-        picture.save(folder / f"disc-{i}.png")
-        (folder / f"disc-{i}.txt").write_text(f"disc {i}", encoding="utf-8")
-    return folder

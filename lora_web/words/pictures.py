@@ -162,6 +162,8 @@ WORDS = {
     "edit.before": ("Previous", "上一张"),
     "edit.next": ("Next", "下一张"),
     "edit.close": ("Close", "关闭"),
+    "edit.save_pictures": ("Download pictures and captions", "下载图片和说明文字"),
+    "edit.save_captions": ("Download captions only", "只下载说明文字"),
     "edit.keys": (
         "Keys: arrows go from picture to picture, Enter looks closer, Delete removes; in a caption, Enter goes on to "
         "the next.",

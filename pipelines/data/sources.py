@@ -85,12 +85,9 @@ def open_sources(
     A Source can be read until the next one is asked for. `into` is passed over when it lies inside a folder. Raises
     ProblemsError when a path does not exist.
     """
-    paths = [
-        (one.path, plain_name(one.name)) if isinstance(one, Named) else (one, plain_name(one.name)) for one in given
-    ]
-    missing = [
-        f"{path} does not exist: give a folder, a zip file or a picture" for path, _ in paths if not _exists(path)
-    ]
+    paths = [(one.path if isinstance(one, Named) else one, plain_name(one.name)) for one in given]
+    absent = [path for path, _ in paths if not _exists(path)]
+    missing = [f"{path} does not exist: give a folder, a zip file or a picture" for path in absent]
     if missing:
         raise ProblemsError(missing)
     files = _Allowance(limits.files)
