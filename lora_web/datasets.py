@@ -67,13 +67,13 @@ class Desk:
     def add(self, sources: Sequence[Path | Named], replace: bool = False, example: bool = False) -> dict[str, Any]:
         """Add pictures and captions. Captions that are there stay, unless `replace`; example pictures that nobody has
         touched make way for others. Raises ProblemsError when nothing of it can be used."""
-        self.visitor.check_quota([source.path if isinstance(source, Named) else source for source in sources])
+        limits = self.visitor.check_files([one.path if isinstance(one, Named) else one for one in sources])
         # Read outside the lock: it may take a minute, and typing goes on meanwhile.
         incoming = self.aside / f"incoming-{new_token()}"
         try:
             incoming.mkdir(mode=0o700, parents=True)
             told_of = [sample.name for sample in self._dataset().samples]
-            dataset, told = import_more(sources, incoming, told_of)
+            dataset, told = import_more(sources, incoming, told_of, limits=limits)
             if not dataset.samples and not told:
                 raise ProblemsError(dataset.rejected or dataset.notes or say("no_picture_found"))
             with self.alone():
@@ -199,7 +199,7 @@ class Desk:
         come = [sample.id for sample in new.samples if sample.id not in found]
         count, most = len(found) - len(gone) + len(come), self.visitor.limits.pictures
         if count > most:
-            raise ProblemsError(say("too_many_pictures", count=count, most=most))
+            raise ProblemsError(say("too_many_pictures", count=count, limit=most))
         self._take_out([found.pop(name) for name in gone])
         captions = {sample.id: sample for sample in new.samples if sample.id in found}
         captions |= {

@@ -22,10 +22,6 @@ WORDS = {
         "These pictures could not be stored ({reason}); free some disk space and add them again.",
         "这些图片无法保存（{reason}）；请腾出磁盘空间后重新添加。",
     ),
-    "too_many_pictures": (
-        "That would make {count} pictures, at most {most} fit; remove some, or add fewer.",
-        "这样就有 {count} 张图片了，最多只能放 {most} 张；请删掉一些，或少添加一些。",
-    ),
     "example_made_way": (
         "The example pictures made way for yours; Undo brings them back.",
         "示例图片已让位给你的图片；点“撤销”可以找回。",
