@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,13 @@ class Entry:
 
 # From the browser's state to the entry it means; raises ProblemsError when there is none.
 Source = Callable[[Any], Entry]
+# From the browser's state to further entries of the same base, by the name a person knows them by.
+Others = Callable[[Any], Iterator[tuple[str, Entry]]]
+
+
+def none(state: Any) -> Iterator[tuple[str, Entry]]:
+    """Nothing to compare with."""
+    yield from ()
 
 
 def of_run(run: Path) -> Entry:
@@ -45,3 +52,12 @@ def of_run(run: Path) -> Entry:
     return Entry(
         run / ADAPTER, config.family, config.base, config.options, title, run, dataset if dataset.is_dir() else None
     )
+
+
+def checkpoints_of(run: Path) -> Iterator[tuple[str, Entry]]:
+    """The checkpoints a run has kept, as adapters, oldest first. They are written out when first asked for."""
+    from pipelines.checkpoints import adapters
+
+    entry = of_run(run)
+    for step, path in adapters(run):
+        yield say("checkpoint", step=step), replace(entry, path=path)

@@ -1,57 +1,237 @@
-// The strength ladder: all pictures are here already, so moving the slider asks nobody.
+// The strength ladder: all rungs are here already, so moving the slider asks nobody. Between two rungs the nearer ones
+// are laid over each other and called approximate; where the slider comes to rest the server draws the exact picture.
 // Text from people is only ever set with textContent; pictures only as data URIs.
 const $ = (name) => element.querySelector(`[data-part="${name}"]`);
 const words = JSON.parse($("words").dataset.words);
 const slider = $("slider");
+const REST = 300; // ms without a move
+const KEPT = 60; // exact pictures
 let ladder = null;
-let at = 0;
+let strength = 1;
+let exact = new Map(); // strength as shown -> picture
+let balance = {}; // multiples of the strength, by group
+let resting = 0;
 
 const isPicture = (uri) => typeof uri === "string" && /^data:image\/(png|webp);base64,/.test(uri);
-const shown = (strength) => strength.toFixed(2);
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const shown = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
+const set = (node, name, value) => node.getAttribute(name) === value || node.setAttribute(name, value);
+const asked = () => ({ request: ladder.request, span: ladder.span, balance });
 
-function show(index) {
-  at = Math.max(0, Math.min(ladder.strengths.length - 1, index));
-  const strength = ladder.strengths[at];
-  const caption = words.adapter_picture.replace("{strength}", shown(strength));
-  $("adapter").src = ladder.images[at];
-  $("adapter").alt = caption;
-  $("adapter-caption").textContent = caption;
-  $("value").textContent = shown(strength);
-  slider.value = String(at);
-  slider.setAttribute("aria-valuetext", shown(strength));
-  for (const [i, button] of [...$("rungs").children].entries()) {
-    button.setAttribute("aria-pressed", String(i === at));
-  }
+// The rungs around a strength and how far it is from the first to the second.
+function around(value) {
+  const rungs = ladder.strengths;
+  let i = rungs.findIndex((rung) => rung >= value - 1e-6);
+  if (i < 0) i = rungs.length - 1;
+  if (i === 0 || Math.abs(rungs[i] - value) < 1e-6) return [i, i, 0];
+  return [i - 1, i, (value - rungs[i - 1]) / (rungs[i] - rungs[i - 1])];
 }
 
-function rung(strength, image, index) {
+function show(value) {
+  const rungs = ladder.strengths;
+  strength = Math.round(Math.max(rungs[0], Math.min(rungs.at(-1), value)) * 100) / 100;
+  const [low, high, part] = around(strength);
+  const made = exact.get(shown(strength));
+  const kind = low === high || made ? "exact" : "approximate";
+  const caption = fill(words.adapter_picture, { strength: shown(strength) });
+  set($("adapter"), "src", made || ladder.images[low]);
+  set($("adapter"), "alt", caption);
+  set($("over"), "src", ladder.images[high]);
+  $("over").style.opacity = kind === "exact" ? 0 : part;
+  $("adapter-caption").textContent = caption;
+  set($("stack"), "data-kind", kind);
+  tell(kind === "exact" ? words[made ? "exact_drawn" : "exact_rung"] : between(low, high));
+  $("value").textContent = shown(strength);
+  slider.value = String(strength);
+  slider.setAttribute("aria-valuetext", kind === "exact" ? shown(strength) : `${shown(strength)}, ${words.approximate}`);
+  for (const [i, button] of [...$("rungs").children].entries()) set(button, "aria-pressed", String(low === high && i === low));
+  mark();
+}
+
+function between(low, high) {
+  return fill(words.between, { low: shown(ladder.strengths[low]), high: shown(ladder.strengths[high]) });
+}
+
+function tell(sentence) {
+  if ($("kind").textContent !== sentence) $("kind").textContent = sentence;
+}
+
+function move(value) {
+  show(value);
+  clearTimeout(resting);
+  if ($("stack").dataset.kind === "approximate") resting = setTimeout(ask, REST);
+}
+
+function ask() {
+  tell(`${$("kind").textContent} ${words.drawing_exact}`);
+  trigger("rest", { ...asked(), strength });
+}
+
+function rung(value, image) {
   const button = document.createElement("button");
   button.type = "button";
-  button.setAttribute("aria-label", `${words.strength} ${shown(strength)}`);
+  button.setAttribute("aria-label", `${words.strength} ${shown(value)}`);
   const picture = document.createElement("img");
   picture.src = image;
   picture.alt = "";
   const label = document.createElement("span");
-  label.textContent = shown(strength);
+  label.textContent = shown(value);
   button.append(picture, label);
-  button.addEventListener("click", () => show(index));
+  button.addEventListener("click", () => move(value));
   return button;
 }
 
-function take(value) {
-  const good = value && Array.isArray(value.strengths) && Array.isArray(value.images) && value.images.every(isPicture) && isPicture(value.base);
-  ladder = good ? value : null;
-  $("empty").hidden = !!good;
-  $("ladder").hidden = !good;
-  if (!good) return;
-  slider.max = String(ladder.strengths.length - 1);
-  $("base").src = ladder.base;
-  $("of").textContent = words.ladder_of.replace("{prompt}", () => ladder.prompt).replace("{seed}", ladder.seed);
-  $("rungs").replaceChildren(...ladder.strengths.map((strength, i) => rung(strength, ladder.images[i], i)));
-  const one = ladder.strengths.indexOf(1);
-  show(one < 0 ? ladder.strengths.length - 1 : one);
+// One slider per group of layers: a multiple of the strength for this group alone.
+function groupSlider(name) {
+  const label = document.createElement("label");
+  const head = document.createElement("span");
+  const input = document.createElement("input");
+  Object.assign(input, { type: "range", min: "-1", max: "2", step: "0.1" });
+  input.dataset.group = name;
+  const factor = () => `× ${Number(input.value).toFixed(1)}`;
+  const say = () => {
+    head.textContent = `${words.groups[name] || name} ${factor()}`;
+    input.setAttribute("aria-valuetext", factor());
+  };
+  input.value = String(balance[name] ?? 1);
+  say();
+  input.addEventListener("input", () => {
+    say();
+    balance = { ...balance, [name]: Number(input.value) };
+    clearTimeout(resting);
+    resting = setTimeout(() => trigger("rebalance", asked()), 2 * REST);
+  });
+  label.append(head, input);
+  return label;
 }
 
-slider.addEventListener("input", () => ladder && show(Number(slider.value)));
+const SVG = "http://www.w3.org/2000/svg";
+const across = (value) => {
+  const [first, last] = [ladder.curve.strengths[0], ladder.curve.strengths.at(-1)];
+  return 30 + (260 * (value - first)) / (last - first);
+};
+const up = (value) => 100 - 84 * Math.max(-0.15, Math.min(1.1, value));
+
+function drawn(kind, attributes, text) {
+  const node = document.createElementNS(SVG, kind);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function plot() {
+  const curve = ladder.curve;
+  $("curve").hidden = !curve;
+  if (!curve) return;
+  const line = (values, name) =>
+    drawn("polyline", { class: name, points: values.map((v, i) => `${across(curve.strengths[i])},${up(v)}`).join(" ") });
+  const parts = [drawn("line", { class: "axis", x1: 30, x2: 290, y1: up(0), y2: up(0) })];
+  for (const value of curve.strengths.filter((v) => Number.isInteger(v * 2))) {
+    parts.push(drawn("text", { x: across(value), y: 124, "text-anchor": "middle" }, String(value)));
+  }
+  if (curve.recommended !== null) {
+    const x = across(curve.recommended);
+    parts.push(drawn("line", { class: "recommended", x1: x, x2: x, y1: 8, y2: up(0) }));
+  }
+  parts.push(line(curve.moved, "moved"), line(curve.near, "near"), drawn("line", { class: "now", y1: 8, y2: 112 }));
+  $("plot").replaceChildren(...parts);
+  const found = curve.recommended === null ? words.recommends_none : fill(words.recommends, { strength: shown(curve.recommended) });
+  $("recommended").textContent = found;
+  set($("plot"), "aria-label", found);
+  $("measured").textContent = fill(words.measured, curve);
+  $("use").hidden = curve.recommended === null;
+  mark();
+}
+
+function mark() {
+  const now = $("plot").querySelector(".now");
+  if (!now) return;
+  const { strengths } = ladder.curve;
+  const x = across(Math.max(strengths[0], Math.min(strengths.at(-1), strength)));
+  now.setAttribute("x1", x);
+  now.setAttribute("x2", x);
+}
+
+function prove(zero) {
+  const good = zero && isNumber(zero.compared);
+  $("zero").hidden = !good;
+  if (good) $("zero").textContent = fill(zero.different ? words.zero_differs : words.zero_equal, zero);
+}
+
+function takeLadder(value) {
+  const good = Array.isArray(value.strengths) && Array.isArray(value.images) && value.images.every(isPicture) && isPicture(value.base);
+  if (!good) return clear();
+  const same = ladder && ladder.about === value.about;
+  ladder = value;
+  // Show draws with every group as trained; only a group's own slider asks for anything else.
+  const reset = !same || !Object.keys(ladder.balance).length;
+  if (reset) balance = { ...ladder.balance };
+  exact = new Map();
+  $("empty").hidden = true;
+  $("ladder").hidden = false;
+  $("base").src = ladder.base;
+  $("of").textContent = fill(words.ladder_of, { prompt: ladder.request.prompt, seed: ladder.request.seed });
+  slider.min = String(ladder.strengths[0]);
+  slider.max = String(ladder.strengths.at(-1));
+  $("rungs").replaceChildren(...ladder.strengths.map((each, i) => rung(each, ladder.images[i])));
+  if (reset) $("groups").replaceChildren(...ladder.groups.map(groupSlider));
+  $("more").hidden = ladder.groups.length < 2;
+  prove(null);
+  plot();
+  show(same ? strength : ladder.recommended ?? 1);
+}
+
+function takeExact(value) {
+  if (!isPicture(value.image) || !isNumber(value.strength)) return;
+  exact.set(shown(value.strength), value.image);
+  if (exact.size > KEPT) exact.delete(exact.keys().next().value);
+  if (shown(strength) === shown(value.strength)) show(strength);
+}
+
+function clear() {
+  ladder = null;
+  clearTimeout(resting);
+  $("empty").hidden = false;
+  $("ladder").hidden = true;
+}
+
+function take(value) {
+  if (!value) return clear();
+  if (value.kind === "wait") {
+    $("wait").textContent = value.text;
+    set(element.querySelector(".ladder"), "aria-busy", String(!!value.text));
+    return;
+  }
+  take({ kind: "wait", text: "" });
+  if (value.kind === "ladder") takeLadder(value);
+  // An answer about another ladder came too late.
+  else if (!ladder || value.of !== ladder.of) return;
+  else if (value.kind === "exact") takeExact(value);
+  else if (value.kind === "zero") prove(value);
+  else if (value.kind === "curve") {
+    ladder.curve = value.curve;
+    plot();
+    if (value.curve.recommended !== null) move(value.curve.recommended);
+  }
+}
+
+slider.addEventListener("input", () => ladder && move(Number(slider.value)));
+slider.addEventListener("keydown", (event) => {
+  const direction = { PageUp: 1, PageDown: -1 }[event.key];
+  if (!ladder || !direction) return;
+  event.preventDefault();
+  const rungs = direction > 0 ? ladder.strengths : [...ladder.strengths].reverse();
+  const next = rungs.find((each) => (each - strength) * direction > 1e-6);
+  if (next !== undefined) move(next);
+});
+$("wipe").addEventListener("input", () => $("compare").style.setProperty("--wipe", `${$("wipe").value}%`));
+for (const view of ["side", "over-view"]) {
+  $(view).addEventListener("click", () => {
+    set($("compare"), "data-view", view === "side" ? "side" : "wipe");
+    for (const each of ["side", "over-view"]) set($(each), "aria-pressed", String(each === view));
+  });
+}
+$("use").addEventListener("click", () => ladder?.curve && move(ladder.curve.recommended));
 watch("value", () => take(props.value));
 take(props.value);

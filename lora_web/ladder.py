@@ -1,4 +1,9 @@
-"""The strength ladder as a component: pictures side by side, a slider that works without the server."""
+"""The strength ladder as a component: pictures to compare, and a slider that works without the server.
+
+Its value is a message of `Previews`: a ladder, or something to add to the ladder that is shown (an exact picture, the
+proof of strength 0, a curve, what is being waited for). It says `rest` when the slider rests between two rungs and
+`rebalance` when a group of layers was moved.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +16,77 @@ import gradio as gr
 from .text import say
 
 _SCRIPT = (Path(__file__).parent / "ladder.js").read_text(encoding="utf-8")
+_SPOKEN = (
+    "adapter_picture",
+    "ladder_of",
+    "strength",
+    "approximate",
+    "between",
+    "exact_rung",
+    "exact_drawn",
+    "drawing_exact",
+    "recommends",
+    "recommends_none",
+    "measured",
+    "zero_equal",
+    "zero_differs",
+)
+_GROUPS = ("self-attention", "cross-attention", "convolution", "text", "other")
 # The value is never interpolated: the script puts it in place, so typing and focus survive an update.
 _PAGE = """
 <div class="ladder" data-part="words" data-words="{words}">
-  <p class="quiet" data-part="empty">{empty}</p>
+  <p class="quiet wait" data-part="wait" role="status"></p>
+  <p class="quiet" data-part="empty">{ladder_empty}</p>
   <div data-part="ladder" hidden>
-    <p class="quiet" data-part="of"></p>
-    <div class="compare">
-      <figure><img data-part="base" alt="{base}"><figcaption>{base}</figcaption></figure>
-      <figure><img data-part="adapter" alt="">
-        <figcaption data-part="adapter-caption" aria-live="polite"></figcaption></figure>
+    <div class="bar">
+      <span class="quiet" data-part="of"></span>
+      <span role="group" aria-label="{view}">
+        <button type="button" data-part="side" aria-pressed="true">{view_side}</button>
+        <button type="button" data-part="over-view" aria-pressed="false">{view_wipe}</button>
+      </span>
+    </div>
+    <div class="compare" data-part="compare" data-view="side">
+      <figure><img data-part="base" alt="{base_picture}"><figcaption>{base_picture}</figcaption></figure>
+      <figure class="with">
+        <div class="stack" data-part="stack"><img data-part="adapter" alt=""><img data-part="over" alt=""></div>
+        <figcaption data-part="adapter-caption"></figcaption></figure>
+      <input type="range" class="wipe" min="0" max="100" step="1" value="50" data-part="wipe" aria-label="{wipe}">
     </div>
     <label class="slider"><span>{strength} <output data-part="value"></output></span>
-      <input type="range" min="0" max="6" step="1" value="0" data-part="slider"
-        aria-describedby="strength-help"></label>
-    <p class="quiet" id="strength-help">{help}</p>
+      <input type="range" step="0.05" min="0" max="1.5" value="1" data-part="slider"></label>
+    <p class="quiet kind" data-part="kind" aria-live="polite"></p>
     <div class="rungs" role="group" aria-label="{strength}" data-part="rungs"></div>
+    <p class="quiet">{strength_help}</p>
+    <p class="quiet" data-part="zero" hidden></p>
+    <div class="curve" data-part="curve" hidden>
+      <svg viewBox="0 0 300 130" role="img" data-part="plot"></svg>
+      <div>
+        <p><b data-part="recommended"></b>
+          <button type="button" data-part="use">{use}</button></p>
+        <p class="quiet"><span class="key near"></span>{near}</p>
+        <p class="quiet"><span class="key moved"></span>{moved}</p>
+        <p class="quiet" data-part="measured"></p>
+      </div>
+    </div>
+    <details data-part="more" hidden><summary>{groups_title}</summary>
+      <p class="quiet">{groups_help}</p><div class="groups" data-part="groups"></div></details>
   </div>
 </div>
 """
+_IN_PAGE = (
+    *("ladder_empty", "view", "view_side", "view_wipe", "base_picture", "wipe", "strength", "strength_help"),
+    *("use", "near", "moved", "groups_title", "groups_help"),
+)
 
 
-def ladder() -> gr.HTML:
-    """The component; its value is what `Previews.ladder` returns, or None."""
-    words = {key: say(key) for key in ("adapter_picture", "ladder_of", "strength")}
+def ladder(elem_id: str) -> gr.HTML:
+    """The component."""
+    words: dict[str, object] = {key: say(key) for key in _SPOKEN}
+    words["groups"] = {name: say(f"group.{name}") for name in _GROUPS}
     page = _PAGE.format(
-        words=html.escape(json.dumps(words, ensure_ascii=False)),
-        empty=html.escape(say("ladder_empty")),
-        base=html.escape(say("base_picture")),
-        strength=html.escape(say("strength")),
-        help=html.escape(say("strength_help")),
+        words=html.escape(json.dumps(words, ensure_ascii=False)), **{key: html.escape(say(key)) for key in _IN_PAGE}
     )
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id="ladder")
+    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id)
 
 
 # `gr.DownloadButton` wants its file before the click; here the file is made because of it.
@@ -60,8 +104,6 @@ watch("value", () => {
 """
 
 
-def download_link() -> gr.HTML:
+def download_link(elem_id: str) -> gr.HTML:
     """A component without a face: the browser saves the file `{"path": ..., "name": ...}` that it is given."""
-    return gr.HTML(
-        value=None, html_template="", js_on_load=_DOWNLOAD, elem_classes="off-screen", elem_id="download-link"
-    )
+    return gr.HTML(value=None, html_template="", js_on_load=_DOWNLOAD, elem_classes="off-screen", elem_id=elem_id)

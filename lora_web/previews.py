@@ -1,10 +1,14 @@
-"""Preview pictures and exported files for the page: torch is imported at the first one asked for, not before."""
+"""Pictures and exported files for the page: torch is imported at the first one asked for, not before."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +16,67 @@ from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
 
 from .entries import Entry
+from .text import say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pipelines.preview import PreviewSession
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+# What the slider can reach, and the rungs of its ladder.
+SPANS = {
+    "0 … 1.5": tuple(i / 4 for i in range(7)),
+    "0 … 2": tuple(i / 4 for i in range(9)),
+    "−1 … 1": tuple(i / 4 for i in range(-4, 5)),
+    "−2 … 2": tuple(i / 2 for i in range(-4, 5)),
+}
 FORMS = ("diffusers", "kohya")
+_GROUPS = 16
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page wants to see: a request, the span of strengths, and what each group of layers gets of it."""
+
+    request: PreviewRequest
+    span: str = next(iter(SPANS))
+    balance: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        return SPANS[self.span]
 
 
 def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: Any) -> PreviewRequest:
     """A preview request from component values. Raises ProblemsError with every problem at once."""
     # A number field sends 25.0 where a person wrote 25.
     seed, steps = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (seed, steps))
-    return PreviewRequest(prompt, negative or "", seed, steps, guidance).validate()
+    request = PreviewRequest(prompt, negative or "", seed, steps, guidance).validate()
+    if not request.prompt.strip():
+        raise ProblemsError(say("need_prompt"))
+    return request
+
+
+def read_asked(values: Any) -> Asked:
+    """What a page asks for about a ladder it has. Raises ProblemsError for anything it could not have sent."""
+    try:
+        request, span, balance = values["request"], values["span"], values["balance"]
+        names = ("prompt", "negative_prompt", "seed", "steps", "guidance")
+        found = Asked(read_request(*(request[name] for name in names)), span, dict(balance))
+        fine = span in SPANS and len(found.balance) <= _GROUPS and all(map(_is_factor, found.balance.values()))
+    except (TypeError, KeyError, ValueError):
+        fine = False
+    if not fine:
+        raise ProblemsError(say("bad_request"))
+    return found
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -2 <= value <= 2
 
 
 class Previews:
-    """One preview session, kept for the base asked for last."""
+    """One preview session, kept for the base asked for last. The messages are what the ladder component takes."""
 
     def __init__(self, cache: Path):
         self._cache = cache
@@ -38,28 +84,114 @@ class Previews:
         self._key: Any = None
         self._session: PreviewSession | None = None
 
-    def ladder(self, entry: Entry, request: PreviewRequest) -> dict[str, Any]:
-        """What the ladder component shows: strengths, pictures as data URIs, the base's picture, the request."""
-        ladder = self._for(entry).ladder(entry.path, request, STRENGTHS)
-        return {
-            "strengths": list(ladder.strengths),
-            "images": [data_uri(image) for image in ladder.images],
-            "base": data_uri(ladder.base),
-            "prompt": request.prompt,
-            "seed": request.seed,
-        }
+    def ready(self, entry: Entry) -> bool:
+        """Whether the base of an adapter is loaded, so that drawing begins at once."""
+        session = self._session
+        return session is not None and self._key == _base_of(entry) and session.loaded
 
-    def _for(self, entry: Entry) -> PreviewSession:
-        key = (entry.family, entry.base, entry.options)
+    def session(self, entry: Entry) -> PreviewSession:
+        """The session for the base of an adapter; that of another base goes first: two may not fit."""
+        key = _base_of(entry)
         with self._lock:
             if self._session is None or self._key != key:
-                # The old base goes before the new one comes: two may not fit.
                 self._session = None
                 from pipelines.preview import PreviewSession
 
-                self._session = PreviewSession(*key, cache_dir=self._cache)
-                self._key = key
+                self._session, self._key = PreviewSession(*key, cache_dir=self._cache), key
             return self._session
+
+    def load(self, entry: Entry) -> None:
+        """Load the base of an adapter."""
+        _ = self.session(entry).parts
+
+    def drawn(self, entry: Entry, asked: Asked) -> bool:
+        """Whether a ladder is in the cache."""
+        return self.session(entry).has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
+
+    def ladder(self, entry: Entry, asked: Asked) -> dict[str, Any]:
+        """The whole ladder, with the curve if it was measured."""
+        from pipelines.curve import read_curve
+
+        session = self.session(entry)
+        ladder = session.ladder(entry.path, asked.request, asked.strengths, balance=asked.balance)
+        curve = read_curve(entry.home, entry.path)
+        return {
+            "kind": "ladder",
+            "of": _name(entry, asked),
+            "about": _name(entry, Asked(asked.request)),
+            "strengths": list(ladder.strengths),
+            "images": [data_uri(image) for image in ladder.images],
+            "base": data_uri(ladder.base),
+            "request": asdict(asked.request),
+            "span": asked.span,
+            "balance": dict(asked.balance),
+            "groups": session.groups(entry.path),
+            "curve": asdict(curve) if curve else None,
+            "recommended": curve.recommended if curve else None,
+        }
+
+    def exact(self, entry: Entry, asked: Asked, strength: Any) -> dict[str, Any]:
+        """One picture between two rungs. Raises ProblemsError for a strength the slider cannot reach."""
+        from pipelines.preview import balanced
+
+        if not isinstance(strength, (int, float)) or not min(asked.strengths) <= strength <= max(asked.strengths):
+            raise ProblemsError(say("bad_request"))
+        strength = round(float(strength), 2)
+        image = self.session(entry).render({entry.path: balanced(strength, asked.balance)}, asked.request)
+        return {"kind": "exact", "of": _name(entry, asked), "strength": strength, "image": data_uri(image)}
+
+    def zero(self, entry: Entry, asked: Asked) -> dict[str, Any]:
+        """What comparing strength 0 with the base showed."""
+        found = self.session(entry).at_zero(entry.path, asked.request)
+        return {"kind": "zero", "of": _name(entry, asked), **asdict(found)}
+
+    def curve(self, entry: Entry, asked: Asked) -> Iterator[dict[str, Any]]:
+        """Measure the strength curve and keep it with the adapter. Raises ProblemsError without its samples."""
+        if entry.dataset is None:
+            raise ProblemsError(say("no_dataset"))
+        from pipelines.curve import keep, measure, samples_of
+        from pipelines.export import run_config
+
+        session = self.session(entry)
+        config = run_config(entry.home if (entry.home / "run.json").is_file() else entry.path, entry.base)
+        steps = measure(session, entry.path, samples_of(session, entry.dataset.parent, config), asked.request)
+        while True:
+            try:
+                done, total = next(steps)
+            except StopIteration as end:
+                curve = end.value
+                break
+            yield {"kind": "wait", "text": say("waiting.curve", done=done + 1, total=total)}
+        keep(curve, entry.home, entry.path)
+        yield {"kind": "curve", "of": _name(entry, asked), "curve": asdict(curve)}
+
+    def sheet(self, entries: Sequence[tuple[str, Entry]], asked: Asked) -> bytes:
+        """A contact sheet, one row per adapter under its label, as a PNG file."""
+        from pipelines.sheet import Sheet, strength_columns
+
+        first, request = entries[0][1], asked.request
+        rows = tuple(
+            (label, self.session(each).ladder(each.path, request, asked.strengths, balance=asked.balance).images)
+            for label, each in entries
+        )
+        base = Path(first.base).name
+        facts = {**{name: str(value) for name, value in asdict(request).items()}, "base": base}
+        facts |= {"strengths": " ".join(strength_columns(asked.strengths)), "balance": json.dumps(dict(asked.balance))}
+        facts["adapters"] = json.dumps([label or each.title for label, each in entries], ensure_ascii=False)
+        heading = say("sheet_heading", **facts)
+        return Sheet(heading, strength_columns(asked.strengths), rows, facts).png()
+
+
+def _base_of(entry: Entry) -> Any:
+    return entry.family, entry.base, entry.options
+
+
+def _name(entry: Entry, asked: Asked) -> str:
+    """Names a ladder, so that the page knows what a late answer is about."""
+    from pipelines.adapters.identity import identity
+
+    plain = json.dumps([identity(entry.path), asdict(asked)], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
@@ -68,10 +200,16 @@ def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
     from pipelines.export import export
 
-    word = "".join(c for c in entry.title if c.isascii() and c.isalnum())[:40] or "adapter"
-    output = served / entry.home.name / f"{word}-{entry.home.name[:8]}-{form}.safetensors"
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = served_path(entry, f"{form}.safetensors", served)
     export(entry.path, form, output, base=entry.base)
+    return output
+
+
+def served_path(entry: Entry, ending: str, served: Path) -> Path:
+    """Where a file about an adapter is put that the browser may fetch, under a name a person can read."""
+    word = "".join(c for c in entry.title if c.isascii() and c.isalnum())[:40] or "adapter"
+    output = served / entry.home.name / f"{word}-{entry.home.name[:8]}-{ending}"
+    output.parent.mkdir(parents=True, exist_ok=True)
     return output
 
 

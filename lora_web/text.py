@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,11 +43,23 @@ def spoken(handler: Callable[..., Any]) -> Callable[..., Any]:
     code = language()
 
     @functools.wraps(handler)
+    def answers(*values: Any) -> Iterator[Any]:
+        found = handler(*values)
+        # Whoever asks for the next answer may be another thread, which speaks the default language.
+        while True:
+            with speaking(code):
+                try:
+                    value = next(found)
+                except StopIteration:
+                    return
+            yield value
+
+    @functools.wraps(handler)
     def answer(*values: Any) -> Any:
         with speaking(code):
             return handler(*values)
 
-    return answer
+    return answers if inspect.isgeneratorfunction(handler) else answer
 
 
 def duration(seconds: float) -> str:

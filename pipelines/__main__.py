@@ -1,4 +1,4 @@
-"""The command line: `python -m pipelines bases | train | resume | preview | export | inspect | estimate`.
+"""The command line: `python -m pipelines bases | train | resume | preview | curve | export | inspect | estimate`.
 
 Exit codes: 0 done, 2 bad input (one line per problem on stderr), 1 anything else.
 """
@@ -61,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     preview.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
+    curve = add("curve", _curve, "Measure what each strength does, and keep the recommended one in the adapter's file.")
+    curve.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    curve.add_argument("--seed", type=int, default=0)
+    curve.add_argument("--steps", type=int, default=25)
+    curve.add_argument("--guidance", type=float, default=5.0)
+    curve.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     export = add("export", _export, "Write the adapter in a form other tools read, and prove it by reading it back.")
     export.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
     export.add_argument("--format", default="diffusers", help="diffusers, kohya, peft, a1111 or merged")
@@ -206,6 +212,31 @@ def _preview(args: argparse.Namespace) -> None:
         file = args.output / f"strength-{strength:g}.png"
         write_bytes(file, png_bytes(image))
         print(file)
+
+
+def _curve(args: argparse.Namespace) -> None:
+    from . import curve
+    from .export import adapter_path, run_config
+    from .family import PreviewRequest
+    from .preview import PreviewSession
+
+    path, config = adapter_path(args.run_dir), run_config(args.run_dir)
+    session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
+    request = PreviewRequest(seed=args.seed, steps=args.steps, guidance=args.guidance).validate()
+    steps = curve.measure(session, path, curve.samples_of(session, args.run_dir, config), request)
+    while True:
+        try:
+            done, total = next(steps)
+            print(f"part {done + 1} of {total}", file=sys.stderr)
+        except StopIteration as end:
+            found: curve.Curve = end.value
+            break
+    curve.keep(found, args.run_dir, path)
+    print("strength  error    near  moved")
+    for row in zip(found.strengths, found.error, found.near, found.moved, strict=True):
+        print("{:8.2f}  {:.5f}  {:5.2f}  {:5.2f}".format(*row))
+    said = "none" if found.recommended is None else f"{found.recommended:g}"
+    print(f"recommended strength: {said} ({found.samples} samples, {'held out' if found.held_out else 'trained on'})")
 
 
 def _export(args: argparse.Namespace) -> None:

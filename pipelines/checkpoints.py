@@ -5,6 +5,7 @@ Nothing else is needed to resume exactly, because every random draw is a pure fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .adapters.file import read_tensors, write_adapter
+from .adapters.lowrank import Layers, LowRank
+from .adapters.metadata import with_recommended
+from .adapters.variants import peft_config
+from .config import RunConfig
 from .errors import ProblemsError
 from .files import write_tensors
 
@@ -82,3 +88,27 @@ def readable(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
                 yield int((file.metadata() or {})["step"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, ValueError):
             continue
+
+
+def adapters(run_dir: Path) -> Iterator[tuple[int, Path]]:
+    """The checkpoints of a run as adapter files, oldest first: (step, file). Written beside the adapter once, with its
+    header; what the run would have saved at that step."""
+    config = RunConfig.load(run_dir / "run.json")
+    _, metadata = read_tensors(run_dir / "adapter" / "adapter.safetensors")
+    for step, tensors in sorted(readable(run_dir / "checkpoints"), key=lambda pair: pair[0]):
+        path = run_dir / "adapter" / f"step-{step:06d}.safetensors"
+        if not path.exists():
+            layers = _layers(tensors, config)
+            write_adapter(path, layers, form="diffusers", metadata=with_recommended(metadata, None))
+        yield step, path
+
+
+def _layers(tensors: Mapping[str, Tensor], config: RunConfig) -> Layers:
+    """The adapter a checkpoint holds: its moving average where it has one."""
+    kind = "average:" if any(name.startswith("average:") for name in tensors) else "weight:"
+    values = {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+    settings = peft_config(config.adapter, [])
+    rank, alpha = float(settings.r), float(settings.lora_alpha)
+    scale = alpha / (math.sqrt(rank) if settings.use_rslora else rank)
+    paths = {name.removesuffix(".down") for name in values if name.endswith(".down")}
+    return {path: LowRank(values[f"{path}.down"], values[f"{path}.up"], scale) for path in sorted(paths)}

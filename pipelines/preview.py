@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from . import registry
 from .adapters.attach import Attached, attach_weights, detach, match, shapes
 from .adapters.file import read_adapter
+from .adapters.identity import identity
 from .adapters.strength import Strength, check_numbers, strengths
 from .bases import find_base
 from .devices import pick_device, pick_dtype
@@ -37,6 +38,15 @@ class Ladder:
     strengths: tuple[float, ...]
     images: tuple[Image.Image, ...]
     base: Image.Image
+
+
+@dataclass(frozen=True)
+class Zero:
+    """What drawing at strength 0 showed: how many bytes of the picture were `compared` with the base's, how many are
+    `different`."""
+
+    compared: int
+    different: int
 
 
 class PreviewSession:
@@ -67,6 +77,11 @@ class PreviewSession:
         self._fingerprint = self.base.fingerprint
 
     @property
+    def loaded(self) -> bool:
+        """Whether the base is in memory."""
+        return self._parts is not None
+
+    @property
     def parts(self) -> Any:
         """The loaded base."""
         with self._lock:
@@ -81,8 +96,14 @@ class PreviewSession:
         """
         request.validate()
         named = {Path(path): value for path, value in adapters.items() if not _is_zero(value)}
-        key = self._key(request, {_digest(path): value for path, value in named.items()})
-        return self._cached(key, 1, lambda: self._compute(named, dataclasses.replace(request, copies=1)))[0]
+        return self._one(named, request)
+
+    def at_zero(self, adapter: Path, request: PreviewRequest) -> Zero:
+        """Draw once with the adapter attached at strength 0 and compare with the base, drawn with nothing attached."""
+        request.validate()
+        base = self.render({}, request).tobytes()
+        zero = self._one({Path(adapter): 0.0}, request).tobytes()
+        return Zero(len(base), sum(a != b for a, b in zip(base, zero, strict=True)) if base != zero else 0)
 
     def ladder(
         self,
@@ -91,12 +112,14 @@ class PreviewSession:
         values: Sequence[float] = LADDER,
         *,
         group: str | None = None,
+        balance: Mapping[str, float] | None = None,
         others: Mapping[Path, Strength] | None = None,
     ) -> Ladder:
         """The same picture at several strengths of one adapter, computed in one batched pass.
 
-        With `group`, only that group of layers moves and the others stay at strength 1. `others` are further adapters
-        at fixed strengths.
+        With `group`, only that group of layers moves and the others stay at strength 1. With `balance`, all move
+        together, the groups it names at that multiple of the strength. `others` are further adapters at fixed
+        strengths.
         """
         request.validate()
         values = tuple(float(value) for value in values)
@@ -109,38 +132,61 @@ class PreviewSession:
         moving = [value for value in values if value != 0 or group or others]
         pictures: list[Image.Image] = []
         if moving:
-            key = self._key(
-                request, {_digest(adapter): [moving, group], **{_digest(Path(p)): v for p, v in others.items()}}
-            )
-            pictures = self._cached(key, len(moving), lambda: self._sweep(adapter, request, moving, group, others))
+            strength: Strength = {group: moving} if group else balanced(moving, balance)
+            key = self._key(request, {adapter: strength, **others})
+            pictures = self._cached(key, len(moving), lambda: self._sweep(adapter, request, strength, others))
         found = iter(pictures)
         images = tuple(next(found) if value != 0 or group or others else base for value in values)
         return Ladder(values, images, base)
 
-    def _sweep(
+    def has_ladder(
         self,
         adapter: Path,
         request: PreviewRequest,
-        values: list[float],
-        group: str | None,
-        others: Mapping[Path, Strength],
+        values: Sequence[float] = LADDER,
+        balance: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Whether `ladder` would find its pictures in the cache."""
+        moving = [float(value) for value in values if value != 0]
+        keys = [self._key(request, {}), self._key(request, {Path(adapter): balanced(moving, balance)})]
+        return self.cache_dir is not None and all(self._folder(key, self.cache_dir).exists() for key in keys)
+
+    def _one(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Image.Image:
+        key = self._key(request, adapters)
+        return self._cached(key, 1, lambda: self._compute(adapters, dataclasses.replace(request, copies=1)))[0]
+
+    def _sweep(
+        self, adapter: Path, request: PreviewRequest, strength: Strength, others: Mapping[Path, Strength]
     ) -> list[Image.Image]:
         pictures: list[Image.Image] = []
-        for start in range(0, len(values), _MAX_ROWS):
-            rows = values[start : start + _MAX_ROWS]
-            strength: Strength = {group: rows} if group else rows
-            pictures += self._compute({adapter: strength, **others}, dataclasses.replace(request, copies=len(rows)))
+        groups = strength if isinstance(strength, Mapping) else {"": strength}
+        count = max(len(rows) for rows in groups.values() if isinstance(rows, Sequence))
+        for start in range(0, count, _MAX_ROWS):
+            part = {
+                name: rows[start : start + _MAX_ROWS] for name, rows in groups.items() if isinstance(rows, Sequence)
+            }
+            rows = min(_MAX_ROWS, count - start)
+            pictures += self._compute({adapter: part, **others}, dataclasses.replace(request, copies=rows))
         return pictures
 
-    def _compute(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> list[Image.Image]:
+    @contextlib.contextmanager
+    def at(self, adapters: Mapping[Path, Strength]) -> Iterator[Any]:
+        """Inside, the loaded base has these adapters at their strengths, and nobody else's."""
         with self._lock:
+            if not adapters:
+                # What is called the base has nothing attached, not something turned off.
+                self._detach()
             values = {self._use(Path(path)).name: strength for path, strength in adapters.items()}
             with strengths(list(self._attached.values()), values):
-                return list(self.family.preview(self.parts, request).images)
+                yield self.parts
+
+    def _compute(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> list[Image.Image]:
+        with self.at(adapters) as parts:
+            return list(self.family.preview(parts, request).images)
 
     def _use(self, path: Path) -> Attached:
         """The adapter of a file, attached if it is not yet; the one attached longest ago makes room."""
-        name = _digest(path)
+        name = identity(path)
         if name not in self._attached:
             model = self.parts.model
             layers = read_adapter(path, shapes(model))
@@ -150,12 +196,23 @@ class PreviewSession:
             self._attached[name] = attach_weights(model, layers, groups, name)
         return self._attached[name]
 
-    def groups(self, path: Path) -> list[str]:
-        """The groups of layers an adapter has."""
-        with self._lock:
-            return sorted(set(self._use(Path(path)).groups.values()))
+    def _detach(self) -> None:
+        while self._attached:
+            detach(self.parts.model, self._attached.popitem()[1])
 
-    def _key(self, request: PreviewRequest, adapters: Mapping[str, Any]) -> str:
+    def groups(self, path: Path) -> list[str]:
+        """The groups of layers an adapter has (kept in the cache, so that a cached ladder needs no model)."""
+        kept = self.cache_dir and self.cache_dir / "groups" / f"{self._fingerprint[:32]}-{identity(Path(path))}.json"
+        if kept and kept.is_file():
+            with contextlib.suppress(OSError, ValueError):
+                return list(json.loads(kept.read_text(encoding="utf-8")))
+        with self._lock:
+            found = sorted(set(self._use(Path(path)).groups.values()))
+        if kept:
+            write_text(kept, json.dumps(found))
+        return found
+
+    def _key(self, request: PreviewRequest, adapters: Mapping[Path, Strength]) -> str:
         plain = json.dumps(
             [
                 self.family.name,
@@ -163,17 +220,21 @@ class PreviewSession:
                 str(self.dtype),
                 str(self.device),
                 dataclasses.asdict(request),
-                adapters,
+                {identity(Path(path)): value for path, value in adapters.items()},
             ],
             sort_keys=True,
         )
         return hashlib.sha256(plain.encode()).hexdigest()
 
+    @staticmethod
+    def _folder(key: str, cache_dir: Path) -> Path:
+        return cache_dir / key[:2] / key
+
     def _cached(self, key: str, count: int, make: Any) -> list[Image.Image]:
         if self.cache_dir is None:
             pictures: list[Image.Image] = make()
             return pictures
-        folder = self.cache_dir / key[:2] / key
+        folder = self._folder(key, self.cache_dir)
         if (folder / "done").exists():
             # A damaged picture is a picture that has to be made again.
             with contextlib.suppress(OSError, SyntaxError):
@@ -183,6 +244,16 @@ class PreviewSession:
             write_bytes(folder / f"{i}.png", png_bytes(picture))
         write_text(folder / "done", "")
         return pictures
+
+
+def balanced(strength: float | Sequence[float], balance: Mapping[str, float] | None) -> Strength:
+    """A strength (or one per row) of which some groups get a multiple."""
+    moved = {name: factor for name, factor in (balance or {}).items() if factor != 1}
+    if not moved:
+        return strength
+    if not isinstance(strength, Sequence):
+        return {"": strength, **{name: strength * factor for name, factor in moved.items()}}
+    return {"": strength, **{name: [each * factor for each in strength] for name, factor in moved.items()}}
 
 
 def _is_zero(value: Strength) -> bool:
@@ -201,14 +272,6 @@ def png_bytes(picture: Image.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _digest(path: Path) -> str:
-    """Identity of an adapter: the hash of its bytes (also its PEFT name, so without dots)."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
-    except OSError as error:
-        raise ProblemsError(f"adapter {path.name} cannot be read: {error.strerror or error}") from error
 
 
 def free_memory(session: PreviewSession) -> None:

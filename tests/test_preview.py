@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,11 +19,13 @@ from pipelines import registry
 from pipelines.adapters.attach import shapes
 from pipelines.adapters.file import write_adapter
 from pipelines.adapters.formats import to_kohya
+from pipelines.adapters.identity import identity, recommend
 from pipelines.adapters.lowrank import Layers, LowRank
 from pipelines.bases import find_base
 from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
-from pipelines.preview import PreviewSession, free_memory, png_bytes
+from pipelines.preview import PreviewSession, balanced, free_memory, png_bytes
+from pipelines.sheet import Sheet, strength_columns
 from pipelines.stable_diffusion import StableDiffusion
 
 Base = Callable[[str], Path]
@@ -268,3 +271,61 @@ def test_odd_sizes_are_cut_to_what_the_base_can_draw(session: PreviewSession) ->
     picture = session.render({}, replace(REQUEST, width=75, height=40))
     assert picture.size == (64, 32)
     assert session.render({}, replace(REQUEST, width=3, height=3)).size == (16, 16)
+
+
+def test_a_group_of_a_balanced_ladder_gets_its_multiple(session: PreviewSession, adapter: Path) -> None:
+    """Only that group changes, and strength 0 stays the base."""
+    ladder = session.ladder(adapter, REQUEST, (0.0, 0.5, 1.0), balance={"self-attention": 0.5, "cross-attention": 1.0})
+    assert png_bytes(ladder.images[0]) == png_bytes(ladder.base)
+    for strength, row in zip(ladder.strengths[1:], ladder.images[1:], strict=True):
+        alone = session.render({adapter: {"self-attention": strength / 2, "cross-attention": strength}}, REQUEST)
+        assert difference(row, alone) <= 1
+        balanced_one = session.render({adapter: balanced(strength, {"self-attention": 0.5})}, REQUEST)
+        assert png_bytes(balanced_one) == png_bytes(alone)
+        assert difference(row, session.render({adapter: strength}, REQUEST)) > 1
+    assert balanced(0.5, {"self-attention": 1.0}) == 0.5
+    with pytest.raises(ProblemsError, match="nose"):
+        session.ladder(adapter, REQUEST, (0.0, 1.0), balance={"nose": 2.0})
+
+
+def test_strength_zero_is_compared_with_a_base_without_anything_attached(base: Path, adapter: Path) -> None:
+    session = session_for(base)
+    session.render({adapter: 1.0}, REQUEST)
+    found = session.at_zero(adapter, REQUEST)
+    assert found.compared == 64 * 64 * 3 and found.different == 0
+
+
+def test_a_note_in_the_header_is_no_other_adapter(base: Path, adapter: Path, tmp_path: Path) -> None:
+    """The recommended strength is stored in the file; its ladders stay in the cache, its tensors keep their bytes."""
+    from safetensors import safe_open
+
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(adapter.read_bytes())
+    session, before = session_for(base, tmp_path / "cache"), identity(path)
+    assert not session.has_ladder(path, REQUEST)
+    session.ladder(path, REQUEST)
+    for strength in (0.75, None, 1.25):
+        recommend(path, strength)
+        assert identity(path) == before and session.has_ladder(path, REQUEST)
+        with safe_open(path, "np") as file, safe_open(adapter, "np") as first:
+            metadata = file.metadata()
+            assert json.loads(metadata["lora_web"])["recommended_strength"] == strength
+            assert metadata.get("modelspec.lora_default_weight") == (strength and f"{strength:g}")
+            assert all((file.get_tensor(key) == first.get_tensor(key)).all() for key in first.keys())  # noqa: SIM118
+    (tmp_path / "no.safetensors").write_bytes(b"no")
+    with pytest.raises(ProblemsError, match=r"no\.safetensors is not a safetensors file"):
+        recommend(tmp_path / "no.safetensors", 1.0)
+
+
+def test_a_contact_sheet_says_what_is_on_it(session: PreviewSession, adapter: Path, tmp_path: Path) -> None:
+    ladder = session.ladder(adapter, REQUEST, (0.0, 0.5, 1.0))
+    columns = strength_columns(ladder.strengths)
+    sheet = Sheet("“一只狐狸” seed 3", columns, (("a", ladder.images), ("", ladder.images)), {"prompt": "一只狐狸"})
+    (tmp_path / "sheet.png").write_bytes(sheet.png())
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size == sheet.size() and picture.info["prompt"] == "一只狐狸"
+        assert picture.width > 3 * 64 and picture.height > 2 * 64
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    # The last picture stands in the corner, inside the margin.
+    corner = pixels[-8 - 64 : -8, -8 - 64 : -8]
+    assert np.abs(corner - np.asarray(ladder.images[2])).max() == 0

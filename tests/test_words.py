@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from string import Formatter
 
 import pytest
@@ -36,3 +37,17 @@ def test_a_handler_speaks_the_language_of_the_page_it_was_built_for() -> None:
     assert duration(30) == "30 s"
     assert list(LANGUAGES) == ["en", "zh"]
     assert say("train") == "Train"
+
+
+def test_a_handler_that_answers_in_parts_speaks_it_to_the_end() -> None:
+    with speaking("zh"):
+        handler = spoken(_two_parts)
+    answers = handler(20)
+    assert next(answers) == "20 秒"
+    assert duration(20) == "20 s"
+    assert list(answers) == ["40 秒"]
+
+
+def _two_parts(seconds: float) -> Iterator[str]:
+    yield duration(seconds)
+    yield duration(2 * seconds)

@@ -1,7 +1,8 @@
-"""Trying an adapter: a prompt, the ladder of strengths with its slider, and the files to take home."""
+"""Trying an adapter: a prompt, the ladder of strengths with its slider, its curve, and the files to take home."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -10,86 +11,152 @@ import gradio as gr
 from pipelines.errors import ProblemsError
 
 from .. import sentences
-from ..entries import Source
+from ..entries import Entry, Others, Source, none
 from ..ladder import download_link, ladder
-from ..previews import FORMS, export_for_browser, read_request
+from ..previews import FORMS, SPANS, Asked, export_for_browser, read_asked, read_request, served_path
 from ..site import Site
 from ..text import say, spoken
 from . import SLOW
+from .grid import Grid
+
+# What can go wrong while a model is loaded or a picture drawn, beside what is asked for wrongly.
+FAULTS = (RuntimeError, OSError, MemoryError)
 
 
 class Strength:
-    """Step 4. `source` says which adapter the browser's state means."""
+    """Step 4. `source` says which adapter the browser's state means, `others` what it can be compared with. Two panels
+    on one page need different `prefix`es."""
 
-    def __init__(self, site: Site, who: gr.BrowserState, source: Source):
+    def __init__(self, site: Site, who: gr.BrowserState, source: Source, others: Others = none, *, prefix: str = ""):
         self.site, self.who, self.source = site, who, source
         gr.Markdown(f"## {say('preview')}")
         with gr.Row(equal_height=False):
             self.prompt = gr.Textbox(
-                label=say("prompt"), placeholder=say("prompt_hint"), max_lines=3, scale=5, elem_id="prompt"
+                label=say("prompt"), placeholder=say("prompt_hint"), max_lines=3, scale=5, elem_id=f"{prefix}prompt"
             )
             self.show = gr.Button(
-                say("show"), variant="primary", interactive=False, scale=1, min_width=90, elem_id="show"
+                say("show"),
+                variant="primary",
+                interactive=False,
+                scale=1,
+                min_width=90,
+                elem_id=f"{prefix}show",
+                elem_classes="show-button",
             )
-        with gr.Accordion(say("preview_settings"), open=False):
+        with gr.Accordion(say("preview_settings"), open=False, elem_id=f"{prefix}preview-settings"):
             self.negative = gr.Textbox(label=say("negative_prompt"), max_lines=3)
             with gr.Row():
-                self.seed = gr.Number(0, label=say("seed"), min_width=100, elem_id="preview-seed")
-                self.steps = gr.Number(25, label=say("preview_steps"), min_width=100, elem_id="preview-steps")
+                self.seed = gr.Number(0, label=say("seed"), min_width=100, elem_id=f"{prefix}preview-seed")
+                self.steps = gr.Number(25, label=say("preview_steps"), min_width=100, elem_id=f"{prefix}preview-steps")
                 self.guidance = gr.Number(5, label=say("guidance"), step=0.5, min_width=100)
-        self.problems = gr.HTML("", elem_id="preview-problems")
-        self.ladder = ladder()
+                self.span = gr.Dropdown(list(SPANS), label=say("span"), min_width=120, elem_id=f"{prefix}span")
+        self.problems = gr.HTML("", elem_id=f"{prefix}preview-problems", elem_classes="problems-here")
+        self.ladder = ladder(f"{prefix}ladder")
         with gr.Row():
-            self.downloads = [
-                gr.Button(say(f"download.{name}"), interactive=False, min_width=150, elem_id=f"download-{name}")
-                for name in FORMS
-            ]
-        self.link = download_link()
-        self.outputs = [self.show, *self.downloads]
+            self.measure = self._button("measure", prefix)
+            self.sheet = self._button("contact_sheet", prefix)
+        self.grid = Grid(self, others, prefix)
+        with gr.Row():
+            self.downloads = [self._button(f"download.{name}", prefix) for name in FORMS]
+        self.link = download_link(f"{prefix}download-link")
+        self.fields = [self.prompt, self.negative, self.seed, self.steps, self.guidance, self.span]
+        self.outputs = [self.show, self.measure, self.sheet, self.grid.draw, *self.downloads]
+
+    @staticmethod
+    def _button(key: str, prefix: str) -> gr.Button:
+        name = key.replace(".", "-").replace("_", "-")
+        return gr.Button(say(key), interactive=False, min_width=150, elem_id=f"{prefix}{name}")
 
     def connect(self) -> None:
         """Events of this panel alone."""
-        request = [self.who, self.prompt, self.negative, self.seed, self.steps, self.guidance]
-        gr.on(
-            [self.show.click, self.prompt.submit],
-            spoken(self.picture),
-            request,
-            [self.ladder, self.problems],
-            show_progress_on=self.ladder,
-            **SLOW,
-        )
+        shown: dict[str, Any] = {"outputs": [self.ladder, self.problems], **SLOW, "show_progress": "hidden"}
+        asked = [self.who, *self.fields]
+        gr.on([self.show.click, self.prompt.submit], spoken(self.picture), asked, **shown)
+        self.ladder.rest(spoken(self.exact), [self.who], trigger_mode="always_last", **shown)
+        self.ladder.rebalance(spoken(self.again), [self.who], trigger_mode="always_last", **shown)
+        self.measure.click(spoken(self.curve), asked, **shown)
+        files = [self.link, self.problems]
+        self.sheet.click(spoken(self.contact_sheet), asked, files, show_progress_on=self.sheet, **SLOW)
         for button, name in zip(self.downloads, FORMS, strict=True):
-            button.click(
-                spoken(partial(self.download, name)),
-                [self.who],
-                [self.link, self.problems],
-                show_progress_on=button,
-                **SLOW,
-            )
+            button.click(spoken(partial(self.download, name)), [self.who], files, show_progress_on=button, **SLOW)
+        self.grid.connect()
 
     def view(self, usable: bool) -> list[Any]:
         """Updates of `outputs`: there is an adapter to try, or not."""
         return [gr.Button(interactive=usable) for _ in self.outputs]
 
-    def picture(self, state: Any, *values: Any) -> list[Any]:
+    def read(self, values: Any) -> Asked:
+        """What the fields ask for. Raises ProblemsError."""
+        *request, span = values
+        return Asked(read_request(*request), span if span in SPANS else next(iter(SPANS)))
+
+    def picture(self, state: Any, *values: Any) -> Iterator[list[Any]]:
         """The ladder of strengths for a prompt."""
+        yield from self._told(lambda: self._draw(self.source(state), self.read(values)))
+
+    def again(self, state: Any, event: gr.EventData) -> Iterator[list[Any]]:
+        """The same ladder with a group of layers at another multiple."""
+        yield from self._told(lambda: self._draw(self.source(state), read_asked(event._data)))
+
+    def exact(self, state: Any, event: gr.EventData) -> Iterator[list[Any]]:
+        """The picture at the strength where the slider rests."""
+
+        def draw() -> Iterator[dict[str, Any]]:
+            entry, asked = self.source(state), read_asked(event._data)
+            yield self.site.previews.exact(entry, asked, event._data.get("strength"))
+
+        yield from self._told(draw)
+
+    def curve(self, state: Any, *values: Any) -> Iterator[list[Any]]:
+        """Measure the strength curve, keep it with the adapter and draw it beside the ladder."""
+
+        def draw() -> Iterator[dict[str, Any]]:
+            entry, asked = self.source(state), self.read(values)
+            yield from self._draw(entry, asked)
+            yield from self.site.previews.curve(entry, asked)
+
+        yield from self._told(draw)
+
+    def contact_sheet(self, state: Any, *values: Any) -> list[Any]:
+        """The ladder of the fields as one picture to keep."""
         try:
-            entry = self.source(state)
-            request = read_request(*values)
-            if not request.prompt.strip():
-                raise ProblemsError(say("need_prompt"))
-            return [self.site.previews.ladder(entry, request), ""]
-        except ProblemsError as error:
-            return [gr.skip(), sentences.problems(error.problems)]
-        except (RuntimeError, OSError, MemoryError) as error:
-            return [gr.skip(), sentences.problems([say("failed_preview", reason=error or type(error).__name__)])]
+            entry, asked = self.source(state), self.read(values)
+            path = served_path(entry, "sheet.png", self.site.served)
+            path.write_bytes(self.site.previews.sheet([("", entry)], asked))
+            return [{"path": str(path), "name": path.name}, ""]
+        except (ProblemsError, *FAULTS) as error:
+            return [None, self.tell("failed_preview", error)]
 
     def download(self, name: str, state: Any) -> list[Any]:
         """Write the adapter in one form, prove it, and hand it to the browser."""
         try:
             path = export_for_browser(self.source(state), name, self.site.served)
             return [{"path": str(path), "name": path.name}, ""]
-        except ProblemsError as error:
-            return [None, sentences.problems(error.problems)]
-        except (RuntimeError, OSError, MemoryError) as error:
-            return [None, sentences.problems([say("failed_export", reason=error or type(error).__name__)])]
+        except (ProblemsError, *FAULTS) as error:
+            return [None, self.tell("failed_export", error)]
+
+    def _draw(self, entry: Entry, asked: Asked) -> Iterator[dict[str, Any]]:
+        """What the ladder component is told while a ladder is made: what it waits for, the ladder, the proof."""
+        previews = self.site.previews
+        if not previews.ready(entry):
+            yield {"kind": "wait", "text": say("waiting.load")}
+        if not previews.drawn(entry, asked):
+            previews.load(entry)
+            yield {"kind": "wait", "text": say("waiting.draw", count=len(asked.strengths))}
+        yield previews.ladder(entry, asked)
+        yield previews.zero(entry, asked)
+
+    def _told(self, draw: Any) -> Iterator[list[Any]]:
+        """Messages of the ladder as updates of the page; what goes wrong as sentences."""
+        try:
+            for message in draw():
+                yield [message, ""]
+        except (ProblemsError, *FAULTS) as error:
+            yield [{"kind": "wait", "text": ""}, self.tell("failed_preview", error)]
+
+    @staticmethod
+    def tell(key: str, error: BaseException) -> str:
+        """The update of `problems` for an error."""
+        if isinstance(error, ProblemsError):
+            return sentences.problems(error.problems)
+        return sentences.problems([say(key, reason=error or type(error).__name__)])

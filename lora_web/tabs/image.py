@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -12,7 +12,7 @@ from pipelines.errors import ProblemsError
 
 from ..datasets import Desk
 from ..editor import FLUSH
-from ..entries import Entry, of_run
+from ..entries import Entry, checkpoints_of, of_run
 from ..panels import QUICK
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
@@ -44,7 +44,7 @@ class ImageTab:
                 self.settings = Settings(self.site, self.family)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site)
-                self.strength = Strength(self.site, who, self.watched)
+                self.strength = Strength(self.site, who, self.watched, self.checkpoints)
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs]
         self._connect(demo)
@@ -78,6 +78,10 @@ class ImageTab:
         if run is None:
             raise ProblemsError(say("need_adapter"))
         return of_run(run)
+
+    def checkpoints(self, state: Any) -> Iterator[tuple[str, Entry]]:
+        """What the run's adapter can be compared with: itself at earlier steps."""
+        yield from checkpoints_of(self.watched(state).home)
 
     def restore(self, state: Any, request: gr.Request) -> list[Any]:
         """A page was opened: show the pictures and the run this browser had, or the run its address names."""

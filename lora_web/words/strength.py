@@ -1,4 +1,4 @@
-"""Trying an adapter: prompt, ladder, slider, files."""
+"""Trying an adapter: prompt, ladder, slider, curve, grid, files."""
 
 WORDS = {
     "preview": ("4. Try it", "4. 试用"),
@@ -10,20 +10,101 @@ WORDS = {
     "seed": ("Seed", "随机种子"),
     "preview_steps": ("Sampling steps", "采样步数"),
     "guidance": ("Guidance", "引导强度"),
+    "span": ("Range of the strength", "强度范围"),
     "ladder_empty": (
         "After a run, write a prompt and press Show: one picture at several strengths, and a slider.",
         "训练结束后，写一句提示词并点“生成”：同一张图片的多个强度，加上一个滑块。",
     ),
     "strength": ("Strength", "强度"),
     "strength_help": (
-        "0 is the base alone, 1 the trained adapter. Arrow keys work too.",
-        "0 只有基础模型，1 是训练好的适配器。也可以用方向键。",
+        "0 is the base alone, 1 the trained adapter. Arrow keys move the slider finely, Page Up and Page Down from "
+        "picture to picture.",
+        "0 只有基础模型，1 是训练好的适配器。方向键可微调，Page Up 和 Page Down 在已生成的图片之间跳转。",
     ),
     "base_picture": ("Base, without the adapter", "基础模型，不带适配器"),
     "adapter_picture": ("With the adapter at {strength}", "适配器强度 {strength}"),
     "ladder_of": ("“{prompt}”, seed {seed}", "“{prompt}”，随机种子 {seed}"),
+    "view": ("How to compare", "对比方式"),
+    "view_side": ("Side by side", "并排"),
+    "view_wipe": ("Wipe", "滑动对比"),
+    "wipe": ("How much of the base is shown, from the left", "左侧显示多少基础模型的图片"),
+    "approximate": ("approximate", "近似"),
+    "between": (
+        "Approximate: the pictures at {low} and {high} laid over each other.",
+        "近似：由 {low} 和 {high} 两张图片叠加而成。",
+    ),
+    "drawing_exact": ("Drawing the exact one…", "正在生成准确的图片……"),
+    "exact_rung": ("Exact: drawn at this strength.", "准确：就是用这个强度生成的。"),
+    "exact_drawn": ("Exact: drawn at this strength just now.", "准确：刚刚用这个强度生成。"),
+    "zero_equal": (
+        "At strength 0 the picture is the base's: {compared} bytes compared, none differs.",
+        "强度为 0 时就是基础模型的图片：比较了 {compared} 个字节，没有差异。",
+    ),
+    "zero_differs": (
+        "At strength 0 the picture is not quite the base's: {different} of {compared} bytes differ.",
+        "强度为 0 时与基础模型的图片不完全相同：{compared} 个字节中有 {different} 个不同。",
+    ),
+    "waiting.load": (
+        "Loading the base; the first time this takes a little longer…",
+        "正在加载基础模型；第一次会稍慢一些……",
+    ),
+    "waiting.draw": ("Drawing {count} pictures…", "正在生成 {count} 张图片……"),
+    "waiting.curve": ("Measuring, part {done} of {total}…", "正在测量：第 {done} 步，共 {total} 步……"),
+    "groups_title": ("Groups of layers", "分组强度"),
+    "groups_help": (
+        "Multiply the strength for one group of layers: 1 as trained, 0 leaves the group out. The pictures are drawn "
+        "anew.",
+        "为某一组层单独乘上一个倍数：1 为训练时的比例，0 表示不用这一组。图片会重新生成。",
+    ),
+    "group.self-attention": ("Self-attention (shapes, texture)", "自注意力（形状与纹理）"),
+    "group.cross-attention": ("Cross-attention (what the words mean)", "交叉注意力（词语的含义）"),
+    "group.convolution": ("Convolution (style, detail)", "卷积（风格与细节）"),
+    "group.text": ("Text encoder", "文本编码器"),
+    "group.other": ("Other layers", "其他层"),
+    "measure": ("Measure the strength", "测量强度"),
+    "recommends": ("Recommended strength: {strength}", "推荐强度：{strength}"),
+    "recommends_none": (
+        "No strength is recommended: none predicts the training pictures better than the base alone.",
+        "没有推荐强度：没有哪个强度对训练图片的预测比基础模型更好。",
+    ),
+    "use": ("Set the slider to it", "使用这个强度"),
+    "near": (
+        "how much better than the base the training pictures are predicted (1: best)",
+        "对训练图片的预测比基础模型好多少（1：最好）",
+    ),
+    "moved": ("how far pictures move from the base's (1: farthest)", "图片偏离基础模型的程度（1：最远）"),
+    "measured": (
+        "Measured on {samples} training pictures, and on {pictures} pictures of {prompts} prompts. The recommendation "
+        "is kept in the adapter's file.",
+        "用 {samples} 张训练图片，以及 {prompts} 句提示词的 {pictures} 张图片测得。推荐值保存在适配器文件中。",
+    ),
+    "no_dataset": (
+        "The pictures this adapter was trained on are not here, so nearness to them cannot be measured.",
+        "这里没有该适配器的训练图片，无法测量接近程度。",
+    ),
+    "grid": ("Compare checkpoints or adapters", "对比检查点或适配器"),
+    "grid_of": ("Rows of the grid", "表格的行"),
+    "grid_help": (
+        "Each at every strength of the range, with the prompt and seed above.",
+        "每一项都按所选范围的各个强度生成，使用上面的提示词和种子。",
+    ),
+    "grid_draw": ("Draw the grid", "生成表格"),
+    "grid_picture": ("Grid of strengths: {rows}", "强度表格：{rows}"),
+    "grid_empty": ("Choose at least one row.", "请至少选择一行。"),
+    "grid_unknown": ("{name} is not here any more; choose another row.", "{name} 已不存在；请选择其他行。"),
+    "adapter_now": ("the adapter", "适配器"),
+    "checkpoint": ("step {step}", "第 {step} 步"),
+    "contact_sheet": ("Download contact sheet", "下载对比图"),
+    "sheet_heading": (
+        "“{prompt}”, seed {seed}, {steps} steps, guidance {guidance}, base {base}",
+        "“{prompt}”，随机种子 {seed}，{steps} 步，引导强度 {guidance}，基础模型 {base}",
+    ),
     "need_adapter": ("There is no trained adapter yet; train one first.", "还没有训练好的适配器；请先训练一个。"),
     "need_prompt": ("The prompt is empty; describe a picture.", "提示词是空的；请描述一张图片。"),
+    "bad_request": (
+        "The page asked for something it does not offer; reload it.",
+        "页面发出了不存在的请求；请重新加载。",
+    ),
     "failed_preview": ("The pictures could not be made: {reason}", "图片生成失败：{reason}"),
     "download.diffusers": ("Download for diffusers", "下载（diffusers 格式）"),
     "download.kohya": ("Download for kohya, ComfyUI", "下载（kohya、ComfyUI 格式）"),

@@ -14,6 +14,9 @@ from typing import Any
 from .headers import header_configs
 
 OUR_KEY = "lora_web"
+_HINT, _WEIGHT = "modelspec.usage_hint", "modelspec.lora_default_weight"
+# Entries that say nothing of the weights: with other notes it is the same adapter.
+NOTES = (OUR_KEY, _HINT, _WEIGHT)
 # kind -> modelspec.architecture, ss_base_model_version, ss_v2, as sd-scripts writes them, and A1111's "sd version".
 _KINDS = {
     "sd1": ("stable-diffusion-v1", "sd_v1", "False", "SD1"),
@@ -99,8 +102,7 @@ def remarked(metadata: Mapping[str, str], remarks: Remarks) -> dict[str, str]:
         found |= {"ss_output_name": remarks.title} if "ss_output_name" in found else {}
     if remarks.recommended_strength is not None:
         ours["recommended_strength"] = remarks.recommended_strength
-        found["modelspec.usage_hint"] = f"recommended strength {remarks.recommended_strength:g}"
-        found["modelspec.lora_default_weight"] = f"{remarks.recommended_strength:g}"
+        found |= _hints(remarks.recommended_strength)
     if remarks.thumbnail:
         picture = base64.b64encode(remarks.thumbnail).decode("ascii")
         found["modelspec.thumbnail"] = f"data:image/jpeg;base64,{picture}"
@@ -110,6 +112,20 @@ def remarked(metadata: Mapping[str, str], remarks: Remarks) -> dict[str, str]:
     if ours:
         found[OUR_KEY] = _json(ours)
     return found
+
+
+def with_recommended(metadata: Mapping[str, str], strength: float | None) -> dict[str, str]:
+    """A header with this recommended strength in place of the one it had (None: with none)."""
+    ours = read_ours(metadata)
+    old = _strength(ours.pop("recommended_strength", None))
+    stale = {} if old is None else _hints(old)
+    found = {key: value for key, value in metadata.items() if stale.get(key) != value}
+    found[OUR_KEY] = _json({**ours, "recommended_strength": strength})
+    return remarked(found, Remarks(recommended_strength=strength))
+
+
+def _hints(strength: float) -> dict[str, str]:
+    return {_HINT: f"recommended strength {strength:g}", _WEIGHT: f"{strength:g}"}
 
 
 def sidecar(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import torch
 from ..errors import ProblemsError, shown
 from .attach import Attached
 
-# One number; one per row of the batch (a ladder); or one of these per group of layers.
+# One number; one per row of the batch (a ladder); or one of these per group of layers, where the empty name stands for
+# the groups that are not named (1 without it).
 Strength = float | Sequence[float] | Mapping[str, float | Sequence[float]]
 
 
@@ -76,7 +77,7 @@ def _per_row(rows: Mapping[str, torch.Tensor]) -> Any:
 
 def _for_group(value: Strength, group: str) -> float | Sequence[float]:
     if isinstance(value, Mapping):
-        return value.get(group, 1.0)
+        return value.get(group, value.get("", 1.0))
     return value
 
 
