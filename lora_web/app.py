@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from pipelines.errors import ProblemsError
 
-from . import editor
+from . import api, editor
 from .header import header
 from .hosts import HostCheck
 from .intake import Intake
@@ -41,6 +41,9 @@ def build(root: Path, hosted: bool = False) -> gr.Blocks:
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root / "served")
     site = Site(workspace, hosted)
     demo = gr.Blocks(title=say("title"), analytics_enabled=False, delete_cache=(_HOUR, 24 * _HOUR))
+    with demo:
+        # First: a handler of the page that has the same name gets a number, not the endpoint.
+        api.connect(site)
     for code, path in LANGUAGES.items():
         with speaking(code), demo.route(say("title"), path, show_in_navbar=False) if path else demo:
             _page(site, demo)

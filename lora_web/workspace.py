@@ -88,6 +88,11 @@ class Limits:
             if value > limit
         ]
 
+    def check_side(self, side: int) -> None:
+        """Raise ProblemsError for a picture that is larger than this server makes."""
+        if side > self.resolution:
+            raise ProblemsError(say("over_limit", name="width or height", value=side, limit=self.resolution))
+
 
 UNLIMITED = ("run_minutes", "starts_per_hour", "uploads_per_hour", "keep_hours")
 # For strangers on a shared machine: a training of a bundled base fits many times over.

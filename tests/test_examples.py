@@ -43,7 +43,7 @@ def test_train_then_ladder_then_export(
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "use_the_api"])
 def test_is_short_and_begins_with_its_command(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60 and f"    python -m examples.{name} " in text.split('"""')[1]

@@ -109,8 +109,8 @@ WORDS = {
         "已有 {limit} 个训练在排队，这台服务器不能再接收；请稍后再试。",
     ),
     "run_time_over": (
-        "A run trains at most {minutes} minutes at a stretch on this server; what was learned is kept.",
-        "在这台服务器上，一个训练每次最多进行 {minutes} 分钟；已学到的会保留。",
+        "A run trains at most {minutes} minutes on this server; then it is stopped and what it learned is kept.",
+        "在这台服务器上，一个训练最多进行 {minutes} 分钟；之后会停止，已学到的会保留。",
     ),
     "length_needed": ("The request does not say how long it is.", "请求没有说明长度。"),
     "too_large": ("This is too large: at most {limit} are taken at once.", "内容过大：一次最多接收 {limit}。"),

@@ -1,0 +1,245 @@
+"""The endpoints for programs: `gradio_client` calls them by name, with a visitor token from `hello`.
+
+Types of parameters and returns are read from the signatures, so this file's annotations are real objects.
+"""
+
+import dataclasses
+import functools
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from pipelines.bases import BUNDLED
+from pipelines.config import RunConfig
+from pipelines.errors import ProblemsError, shown
+from pipelines.family import PreviewRequest
+from pipelines.registry import FAMILIES
+
+from .entries import of_run
+from .previews import FORMS, export_for_browser
+from .runs import Status
+from .site import Site
+from .text import say
+from .workspace import Visitor, is_token
+
+_PICTURES = 16
+_QUICK: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "api"}
+_SLOW: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "compute"}
+
+
+def connect(site: Site) -> None:
+    """Add the endpoints to the page that is being built. All others of its handlers are private."""
+    api = Api(site)
+    quick = (api.hello, api.validate_dataset, api.start, api.status, api.stop, api.resume, api.forget)
+    slow = (api.estimate, api.preview, api.export)
+    verbs: dict[Callable[..., Any], dict[str, Any]] = {**dict.fromkeys(quick, _QUICK), **dict.fromkeys(slow, _SLOW)}
+    for verb, settings in verbs.items():
+        _publish(verb, settings)
+
+
+def _publish(verb: Callable[..., Any], settings: dict[str, Any]) -> None:
+    description = " ".join((verb.__doc__ or "").split())
+    gr.api(_told(verb), api_name=verb.__name__, api_description=description, **settings)
+
+
+def _told(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint, with everything that goes wrong told as sentences, one per line."""
+
+    @functools.wraps(verb)
+    def answer(*values: Any) -> Any:
+        try:
+            return verb(*values)
+        except ProblemsError as error:
+            told = "\n".join(error.problems)
+        except (RuntimeError, OSError, MemoryError) as error:
+            told = say("api_failed", reason=error or type(error).__name__)
+        raise gr.Error(told, print_exception=False)
+
+    return answer
+
+
+class Api:
+    """One method per endpoint; its docstring is what a caller reads."""
+
+    def __init__(self, site: Site):
+        self.site = site
+
+    def hello(self, visitor: str = "") -> dict[str, Any]:
+        """Get a visitor token, which every other call wants first; whoever has it sees the same datasets and runs.
+        Give a token of your own (32 hexadecimal digits) to come back. Also tells what this server offers and its
+        limits, where 0 in run_minutes, keep_hours and the hourly ones means none."""
+        known = self._visitor(visitor) if visitor else self.site.workspace.visitor(None)
+        return {
+            "visitor": known.token,
+            "families": list(FAMILIES),
+            "bases": [
+                {"name": base.name, "family": base.family, "title": base.title, "resolution": base.resolution}
+                for base in BUNDLED.values()
+            ],
+            "formats": list(FORMS),
+            "limits": dataclasses.asdict(known.limits),
+        }
+
+    def validate_dataset(self, visitor: str, files: list[Any]) -> dict[str, Any]:
+        """Read uploaded pictures, captions (.txt beside them) and zip files into a new dataset; returns its id, its
+        samples with the captions they will be trained on, and sentences about what was left out or is worth knowing.
+        Upload with gradio_client.handle_file."""
+        person = self._visitor(visitor)
+        paths = self._uploads(files)
+        dataset = person.import_pictures(paths)
+        folder = person.dataset(dataset)
+        assert folder
+        from pipelines.data.samples import read_dataset
+
+        found = read_dataset(folder)
+        return {
+            "dataset": dataset,
+            "samples": [
+                {"name": sample.name, "caption": sample.caption, "width": sample.width, "height": sample.height}
+                for sample in found.samples
+            ],
+            "rejected": list(found.rejected),
+            "notes": list(found.notes),
+        }
+
+    def estimate(self, visitor: str, settings: dict[str, Any] | None = None) -> dict[str, int]:
+        """Count the bytes a run with these settings needs in memory, its trainable parameters, and the floating point
+        operations of a step, before it starts. Settings are those of a run.json."""
+        self._visitor(visitor)
+        config = _config(settings)
+        self.site.check(config)
+        from pipelines.memory import estimate
+
+        found = estimate(config)
+        return {**dataclasses.asdict(found), "total": found.total}
+
+    def start(self, visitor: str, dataset: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Train on a dataset; returns the run's id and status at once, while it waits for its turn. Settings are those
+        of a run.json, such as {"adapter": {"rank": 8}, "train": {"steps": 200}}; what is left out has its default."""
+        person = self._visitor(visitor)
+        folder = person.dataset(dataset)
+        if folder is None:
+            raise ProblemsError(say("api_no_dataset", name=shown(dataset)))
+        run = self.site.start(person, _config(settings), folder)
+        return self.status(visitor, run)
+
+    def status(self, visitor: str, run: str) -> dict[str, Any]:
+        """Tell how a run goes: state (queued, running, finished, stopped, failed or interrupted), step, steps, loss,
+        seconds left, how many runs are ahead, whether there is an adapter yet, and problems as sentences."""
+        _, folder = self._run(visitor, run)
+        return {"run": folder.name, **_summary(self.site.supervisor.status(folder))}
+
+    def stop(self, visitor: str, run: str) -> dict[str, Any]:
+        """Stop a run after its current step and keep what it learned; returns its status."""
+        _, folder = self._run(visitor, run)
+        self.site.supervisor.stop(folder)
+        return self.status(visitor, run)
+
+    def resume(self, visitor: str, run: str) -> dict[str, Any]:
+        """Go on with a run that was stopped, interrupted or failed, from its newest checkpoint; returns its status."""
+        person, folder = self._run(visitor, run)
+        self.site.resume(person, folder)
+        return self.status(visitor, run)
+
+    def preview(
+        self, visitor: str, run: str, prompt: str, strengths: list[float], settings: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Make one picture per strength of a run's adapter, all of the same seed; strength 0 is the base. Settings may
+        be negative_prompt, seed, steps, guidance, width and height. Returns PNG files; gradio_client downloads them."""
+        person, folder = self._run(visitor, run)
+        request = _request(prompt, settings)
+        person.limits.check_side(max(request.width, request.height))
+        if not _are_strengths(strengths):
+            raise ProblemsError(say("api_strengths", limit=_PICTURES))
+        entry = of_run(folder)
+        ladder = self.site.previews.session(entry).ladder(entry.path, request, strengths)
+        target = self._served(folder)
+        files: list[dict[str, Any]] = []
+        for image in ladder.images:
+            image.save(target / f"{len(files)}.png")
+            files.append(_file(target / f"{len(files)}.png"))
+        return files
+
+    def export(self, visitor: str, run: str, form: str = FORMS[0]) -> dict[str, Any]:
+        """Write a run's adapter as a safetensors file in a form other tools read (diffusers or kohya), read it back to
+        prove it, and return it as a file, which gradio_client downloads."""
+        _, folder = self._run(visitor, run)
+        return _file(export_for_browser(of_run(folder), form, self.site.served))
+
+    def forget(self, visitor: str) -> dict[str, bool]:
+        """Stop the runs of a visitor and delete everything of theirs on this server."""
+        self.site.forget(self._visitor(visitor))
+        return {"forgotten": True}
+
+    def _visitor(self, token: Any) -> Visitor:
+        if not is_token(token):
+            raise ProblemsError(say("api_no_visitor", name=shown(token)))
+        return self.site.who({"visitor": token})[0]
+
+    def _run(self, visitor: Any, name: Any) -> tuple[Visitor, Path]:
+        person = self._visitor(visitor)
+        folder = person.run(name)
+        if folder is None:
+            raise ProblemsError(say("api_no_run", name=shown(name)))
+        return person, folder
+
+    def _uploads(self, files: Any) -> Sequence[Path]:
+        """Paths of uploaded files. A path from outside never gets further than here."""
+        names = [file.get("path") if isinstance(file, dict) else file for file in files or []]
+        paths = [Path(name).resolve() for name in names if isinstance(name, str) and "\0" not in name]
+        if not paths or len(paths) < len(names) or not all(map(self._is_upload, paths)):
+            raise ProblemsError(say("api_not_uploaded"))
+        return paths
+
+    def _is_upload(self, path: Path) -> bool:
+        return path.is_relative_to(self.site.served) and path.is_file()
+
+    def _served(self, run: Path) -> Path:
+        target = self.site.served / run.name / f"pictures-{secrets.token_hex(8)}"
+        target.mkdir(parents=True)
+        return target
+
+
+def _config(settings: Any) -> RunConfig:
+    """The run config of a caller's settings, on the dataset of the run folder. Raises ProblemsError."""
+    settings = {} if settings is None else settings
+    if isinstance(settings, dict) and isinstance(settings.get("data", {}), dict):
+        settings = {**settings, "data": {**settings.get("data", {}), "path": "dataset"}}
+    return RunConfig.from_dict(settings).validate()
+
+
+def _request(prompt: Any, settings: Any) -> PreviewRequest:
+    """The preview request of a caller. Raises ProblemsError."""
+    names = ("negative_prompt", "seed", "steps", "guidance", "width", "height")
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict) or not set(settings) <= set(names):
+        raise ProblemsError(say("api_preview_settings", names=", ".join(names)))
+    request = PreviewRequest(prompt, **settings).validate()
+    if not request.prompt.strip():
+        raise ProblemsError(say("need_prompt"))
+    return request
+
+
+def _are_strengths(values: Any) -> bool:
+    kinds = {type(value) for value in values} if isinstance(values, list) else set()
+    return bool(kinds) and kinds <= {int, float} and len(values) <= _PICTURES
+
+
+def _summary(found: Status) -> dict[str, Any]:
+    return {
+        "state": found.state,
+        "step": found.step,
+        "steps": found.steps,
+        "loss": found.curve[-1][2] if found.curve else None,
+        "seconds_left": found.seconds_left,
+        "ahead": found.ahead,
+        "adapter": found.adapter is not None,
+        "problems": list(found.problems),
+    }
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}

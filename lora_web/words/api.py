@@ -1,0 +1,29 @@
+"""What programs are told that call the endpoints."""
+
+WORDS = {
+    "api_no_visitor": (
+        "visitor is {name}, must be a token from /hello: 32 hexadecimal digits",
+        "visitor 是 {name}，应为 /hello 返回的令牌：32 位十六进制数字",
+    ),
+    "api_no_dataset": (
+        "dataset is {name}, which is none of yours; make one with /validate_dataset",
+        "dataset 是 {name}，不属于你；请先用 /validate_dataset 创建",
+    ),
+    "api_no_run": (
+        "run is {name}, which is none of yours; start one with /start",
+        "run 是 {name}，不属于你；请先用 /start 启动",
+    ),
+    "api_not_uploaded": (
+        "files must be a list of uploaded files; wrap each path in gradio_client.handle_file",
+        "files 应为已上传文件的列表；请用 gradio_client.handle_file 包装每个路径",
+    ),
+    "api_strengths": (
+        "strengths must be a list of 1 to {limit} numbers",
+        "strengths 应为 1 到 {limit} 个数字的列表",
+    ),
+    "api_preview_settings": (
+        "settings must be an object with some of {names}",
+        "settings 应为包含 {names} 中若干项的对象",
+    ),
+    "api_failed": ("This could not be done: {reason}", "操作未能完成：{reason}"),
+}
