@@ -48,7 +48,7 @@ def trained(tiny_base: Callable[[str], Path], pictures: Path, tmp_path_factory: 
 @pytest.fixture
 def panel(page: sync_api.Page, workspace: Path, trained: Path) -> sync_api.Page:
     """The page of a visitor who has that run, with a ladder shown."""
-    known = set(workspace.glob("visitors/*"))
+    known = {path.parents[1] for path in workspace.glob("visitors/*/datasets/*")}
     page.locator("#use-example").click()
     name = secrets.token_hex(16)
     shutil.copytree(trained, new_visitor(workspace, known) / "runs" / name)
