@@ -17,7 +17,7 @@ from lora_web.site import Site
 from lora_web.workspace import HOSTED, UNLIMITED, Limits, Workspace, new_token
 from pipelines.config import AdapterConfig, DataConfig, RunConfig, TrainConfig
 from pipelines.errors import ProblemsError
-from tests.tiny import make_pictures
+from tests.data_parts import make_pictures
 
 
 @pytest.fixture
