@@ -8,9 +8,12 @@ from array import array
 from collections import deque
 from pathlib import Path
 
-from pipelines.events import Event, Failed, Finished, Prepared, Step, Stopped, from_json
+from pipelines.events import Event, Failed, Finished, Prepared, Previewed, Step, Stopped, Validated, from_json
 
 _CHUNK = 1 << 22
+# A validation loss this much above its lowest is a clear rise; noise between validations is smaller, because their
+# noise is the same every time.
+_CLEARLY = 1.05
 
 
 class Journal:
@@ -29,6 +32,9 @@ class Journal:
         self.ending: Finished | Stopped | Failed | None = None
         self.ending_offset = 0
         self.pace: deque[float] = deque(maxlen=20)
+        self.memory = 0
+        self.validations: dict[int, float] = {}
+        self.previews: dict[int, Previewed] = {}
 
     def update(self) -> None:
         """Read what is new; a line still being written waits for the next time."""
@@ -62,11 +68,17 @@ class Journal:
             while self.at and self.at[-1] > event.step:
                 self.at.pop()
                 self.losses.pop()
+            self.validations = {step: loss for step, loss in self.validations.items() if step <= event.step}
         elif isinstance(event, Step):
             self.step, self.steps = event.step, event.steps
             self.at.append(event.step)
             self.losses.append(event.loss)
             self.pace.append(event.seconds)
+            self.memory = event.memory
+        elif isinstance(event, Validated):
+            self.validations[event.step] = event.loss
+        elif isinstance(event, Previewed):
+            self.previews[event.step] = event
         elif isinstance(event, (Finished, Stopped, Failed)):
             self.ending, self.ending_offset = event, self.offset
 
@@ -76,6 +88,29 @@ class Journal:
         if not self.pace:
             return None
         return statistics.median(self.pace) * max(0, self.steps - self.step)
+
+    @property
+    def last_loss(self) -> float | None:
+        """The smoothed loss at the end of the curve."""
+        curve = self.curve()
+        return curve[-1][2] if curve else None
+
+    @property
+    def speed(self) -> float | None:
+        """Steps in a second, from the median duration of the latest ones."""
+        return 1 / max(1e-9, statistics.median(self.pace)) if self.pace else None
+
+    @property
+    def overfit(self) -> tuple[int, float] | None:
+        """When validation loss has clearly risen: the step at which it was lowest, and by what share it rose since."""
+        kept = {step: loss for step, loss in self.validations.items() if math.isfinite(loss)}
+        if len(kept) < 3:
+            return None
+        best = min(kept, key=lambda step: (kept[step], step))
+        since = [loss for step, loss in kept.items() if step > best][-2:]
+        if len(since) < 2 or min(since) < _CLEARLY * kept[best] or kept[best] <= 0:
+            return None
+        return best, since[-1] / kept[best] - 1
 
     def curve(self, points: int = 400) -> list[tuple[int, float, float]]:
         """(step, loss, smoothed loss), thinned to at most `points` by averaging neighbours.

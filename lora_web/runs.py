@@ -1,272 +1,380 @@
-"""The supervisor: training runs as processes of their own, whose state is in their folder and nowhere else.
+"""The supervisor: training runs as processes of their own, one per device, the others in line.
 
-Files it adds to a run folder: `queued` (waits for its turn), `process.json` (pid, start time, how long events.jsonl
-was at the start), `exit.json` (exit code, when this server saw it), `stop` (asks the worker to stop and keep).
+What it knows is in the workspace's database (`store`); what happened is in the run folders (`folders`), and where the
+two differ the folder is right. Nothing is lost when this object goes away: workers go on, and the next one finds them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
+import platform
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
-from pipelines.events import Failed, Finished, Stopped
 
-from . import processes
+from . import folders, processes
+from .folders import ADAPTER
 from .journal import Journal
-from .workspace import new_token, write_atomically
+from .status import ACTIVE, RESUMABLE, Entry, Status, status_of
+from .store import Row, Store
+from .text import say
+from .workspace import Visitor, Workspace, is_token
 
 ROOT = Path(__file__).resolve().parent.parent
-ADAPTER = Path("adapter") / "adapter.safetensors"
-ACTIVE = ("queued", "running")
-RESUMABLE = ("interrupted", "stopped", "failed")
-LOG_TAIL = 4000
+MAX_TITLE = 80
 
 
 @dataclass(frozen=True)
-class Status:
-    """A run as the page shows it. `state` is queued, running, finished, stopped, failed or interrupted."""
+class RunLimits:
+    """What one visitor may ask of the machine; None: as much as there is."""
 
-    state: str
-    stopping: bool
-    step: int
-    steps: int
-    seconds_left: float | None
-    curve: list[tuple[int, float, float]]
-    problems: tuple[str, ...]
-    log_tail: str
-    adapter: Path | None
-    ahead: int
-
-    @property
-    def active(self) -> bool:
-        return self.state in ACTIVE
-
-    @property
-    def mark(self) -> str:
-        """Changes exactly when the page has something new to show."""
-        return json.dumps([self.state, self.stopping, self.step, len(self.curve), self.adapter is not None, self.ahead])
+    # Runs that train or wait at once.
+    active: int | None = None
+    # Training time of one run, all its launches together; then it is stopped and kept.
+    seconds: float | None = None
 
 
 class Supervisor:
-    """Starts, watches, stops and resumes runs; one trains at a time, the others wait in line.
+    """Starts, watches, stops and resumes runs. Safe to call from any thread."""
 
-    Nothing is lost when this object goes away: workers go on, and the next supervisor finds them by their folders.
-    """
-
-    def __init__(self, runs: Iterable[Path] = (), poll: float = 0.3):
-        self._lock = threading.RLock()
+    def __init__(self, workspace: Workspace, limits: RunLimits | None = None, poll: float = 0.3):
+        self.workspace, self.limits = workspace, limits or RunLimits()
         self._poll = poll
+        self._lock = threading.RLock()
+        self._store = Store(workspace.root / "runs.sqlite3")
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         self._journals: dict[Path, Journal] = {}
-        self._watching: set[Path] = set()
-        self._queue: list[Path] = []
+        # Runs whose process was alive when last looked at.
+        self._working: dict[Path, Row] = {}
         self._thread: threading.Thread | None = None
+        self._closed = False
         with self._lock:
-            for run in runs:
-                if (run / "queued").exists():
-                    self._queue.append(run)
-                elif self._alive(run):
-                    self._watching.add(run)
-            self._queue.sort(key=lambda run: (run / "queued").stat().st_mtime)
+            self._reconcile()
             self._advance()
 
-    def start(self, runs_folder: Path, config: RunConfig, dataset: Path) -> str:
+    @property
+    def notice(self) -> str:
+        """What became of a damaged database, as a sentence; empty when nothing did."""
+        return say("store.rebuilt", name=self._store.damaged.name) if self._store.damaged else ""
+
+    def close(self) -> None:
+        """Stop watching and let another server have the workspace. Training goes on."""
+        with self._lock:
+            self._closed = True
+            self._store.close()
+
+    def start(self, visitor: Visitor, config: RunConfig, dataset: Path, title: str = "") -> str:
         """Make a run folder with a copy of the dataset, put it in line and return its id.
 
-        Raises ProblemsError when the settings or the copy fail; then no folder is left behind.
+        Raises ProblemsError when the settings, the copy or the limits do not allow it; then no folder is left behind.
         """
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, path="dataset")).validate()
-        name = new_token()
-        run, part = runs_folder / name, runs_folder / f"{name}.part"
-        try:
-            part.mkdir(mode=0o700, parents=True)
-            shutil.copytree(dataset, part / "dataset")
-            (part / "run.json").write_text(config.to_json(), encoding="utf-8")
-            (part / "queued").touch()
-            part.rename(run)
-        except OSError as error:
-            raise ProblemsError(
-                f"the run folder could not be written: {error.strerror}; free some disk space and try again"
-            ) from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        self._enqueue(run)
-        return name
+        with self._lock:
+            self._check_active(visitor.token)
+        run = folders.make(visitor.runs_folder(), config, dataset)
+        with self._lock:
+            # Adopted already, if somebody looked at the list in between.
+            self._row(run)
+            self._store.change(run.name, title=_clean(title) or folders.title(run), state="queued")
+            self._store.change(run.name, place=self._store.last_place())
+            self._advance()
+        return run.name
+
+    def retry(self, visitor: Visitor, run: Path) -> str:
+        """A new run with the data, settings and title of another; its id."""
+        with self._lock:
+            title = self._row(run).title
+        return self.start(visitor, RunConfig.load(run / "run.json"), run / "dataset", title)
 
     def resume(self, run: Path) -> None:
         """Put a run that ended early back in line; the worker goes on from its newest checkpoint."""
         with self._lock:
             state = self.status(run).state
-            if state not in RESUMABLE or self._alive(run):
-                raise ProblemsError(f"this run is {state}; only a run that ended early can be resumed")
-            (run / "stop").unlink(missing_ok=True)
-            (run / "queued").touch()
-            self._enqueue(run)
+            if state not in RESUMABLE:
+                raise ProblemsError(say("run.not_resumable", state=say(f"run.{state}")))
+            row = self._row(run)
+            self._check_active(row.visitor)
+            if self.limits.seconds is not None and row.trained >= self.limits.seconds:
+                raise ProblemsError(say("run.no_time", minutes=round(self.limits.seconds / 60)))
+            if row.state == "running":
+                # It has written its ending, its process is about to go.
+                self._settle(run, row)
+            self._store.change(run.name, state="queued", place=self._store.last_place())
+            self._advance()
 
     def stop(self, run: Path) -> None:
         """Ask the worker to stop after its current step and keep the adapter; a waiting run leaves the line."""
         with self._lock:
-            if run in self._queue:
-                self._queue.remove(run)
-                (run / "queued").unlink(missing_ok=True)
-            elif self._alive(run):
+            row = self._row(run)
+            if row.state == "queued":
+                state, problems = folders.outcome(
+                    self._journal(run), row.start, row.code, launched=row.started is not None
+                )
+                self._store.change(run.name, state=state, problems=problems, place=None)
+            elif row.state == "running":
                 (run / "stop").touch()
+
+    def sample(self, run: Path) -> None:
+        """Ask the worker for preview pictures after its current step."""
+        with self._lock:
+            if self._row(run).state == "running":
+                (run / "sample").touch()
+
+    def rename(self, run: Path, title: str) -> None:
+        """Give a run another name; an empty one gives back the first."""
+        with self._lock:
+            self._row(run)
+            self._store.change(run.name, title=_clean(title) or folders.title(run))
 
     def discard(self, run: Path) -> None:
         """End the worker and delete the run folder."""
         with self._lock:
-            if run in self._queue:
-                self._queue.remove(run)
-        process = _read(run / "process.json")
-        if process:
-            processes.end(process["pid"], process["started"])
+            row = self._row(run)
+            # Out of the line first, so that it is not started while it goes.
+            self._store.change(run.name, state="stopped", place=None)
+        if row.pid is not None:
+            processes.end(row.pid, row.birth)
         with self._lock:
             child = self._children.pop(run, None)
             if child:
                 child.wait()
-            self._watching.discard(run)
+            self._working.pop(run, None)
             self._journals.pop(run, None)
             # Under a name that no page can ask for, in case deleting takes long or fails halfway.
             gone = run.with_name(f"{run.name}.gone")
             if run.exists():
                 run.rename(gone)
+            self._store.remove(run.name)
             self._advance()
         shutil.rmtree(gone, ignore_errors=True)
 
     def status(self, run: Path) -> Status:
         """What is known about a run, from its folder and its process."""
         with self._lock:
-            journal = self._journals.setdefault(run, Journal(run / "events.jsonl"))
+            row = self._row(run)
             # Asked first: what a process wrote before it ended is then sure to be read.
-            alive = self._alive(run)
-            journal.update()
-            state, problems = self._state(run, journal, alive)
-            adapter = run / ADAPTER
-            ended_badly = state in ("failed", "interrupted")
-            return Status(
-                state=state,
-                stopping=state == "running" and (run / "stop").exists(),
-                step=journal.step,
-                steps=journal.steps or _steps(run),
-                seconds_left=journal.seconds_left if state == "running" else None,
-                curve=journal.curve(),
-                problems=problems,
-                log_tail=_tail(run / "log.txt") if ended_badly else "",
-                adapter=adapter if adapter.is_file() and state != "running" else None,
-                ahead=self._queue.index(run) + len(self._watching) if run in self._queue else 0,
-            )
+            alive = row.state == "running" and self._alive(run, row)
+            journal = self._journal(run)
+            if row.state == "running" and not alive:
+                row = self._settle(run, row)
+            elif alive and journal.ending and journal.ending_offset > row.start:
+                state, problems = folders.outcome(journal, row.start, None, launched=True)
+                row = dataclasses.replace(row, state=state, problems=problems)
+            return status_of(run, row, journal, self._ahead(row), self.limits.seconds)
 
-    def _state(self, run: Path, journal: Journal, alive: bool) -> tuple[str, tuple[str, ...]]:
-        if (run / "queued").exists():
-            return "queued", ()
-        process = _read(run / "process.json") or {"offset": 0}
-        ending = journal.ending if journal.ending_offset > process["offset"] else None
-        if isinstance(ending, Finished):
-            return "finished", ()
-        if isinstance(ending, Stopped):
-            return "stopped", ()
-        if isinstance(ending, Failed):
-            return "failed", ending.problems
+    def history(self, visitor: Visitor) -> list[Entry]:
+        """Every run of a visitor, the newest first, with its adapter file where it has one."""
+        with self._lock:
+            for run in visitor.run_folders():
+                self._row(run)
+            entries = []
+            for row in self._store.rows(visitor.token):
+                run = self._path(row)
+                if not run.is_dir():
+                    self._forget(run)
+                    continue
+                ahead = 0
+                if row.state in ACTIVE:
+                    found = self.status(run)
+                    row = dataclasses.replace(self._row(run), state=found.state, step=found.step, steps=found.steps)
+                    ahead = found.ahead
+                adapter = run / ADAPTER
+                kept = adapter if adapter.is_file() and row.state != "running" else None
+                entries.append(Entry(run, row, kept, ahead))
+            return entries[::-1]
+
+    def active(self, visitor: Visitor) -> list[Row]:
+        """The runs of a visitor that train or wait, the oldest first."""
+        with self._lock:
+            return [row for row in self._store.rows(visitor.token) if row.state in ACTIVE]
+
+    def _path(self, row: Row) -> Path:
+        return self.workspace.visitors / row.visitor / "runs" / row.id
+
+    def _row(self, run: Path) -> Row:
+        """The row of a run folder; made from the folder when there is none."""
+        row = self._store.row(run.name)
+        return row if row is not None else self._adopt(run)
+
+    def _journal(self, run: Path) -> Journal:
+        journal = self._journals.setdefault(run, Journal(run / "events.jsonl"))
+        journal.update()
+        return journal
+
+    def _adopt(self, run: Path) -> Row:
+        journal, process, config = self._journal(run), folders.read_process(run), folders.settings(run)
+        start = process.start if process else 0
+        state, problems = folders.outcome(journal, start, None, launched=process is not None)
+        alive = process is not None and processes.alive(process.pid, process.birth)
+        changed = folders.last_change(run)
+        row = Row(
+            id=run.name,
+            visitor=run.parent.parent.name,
+            title=folders.title(run),
+            device=device(config.train.device if config else "auto"),
+            state="running" if alive else state,
+            problems=problems,
+            created=(run / "run.json").stat().st_mtime if config else run.stat().st_mtime,
+            started=(run / "process.json").stat().st_mtime if process else None,
+            ended=None if alive else changed,
+            pid=process.pid if process else None,
+            birth=process.birth if process else None,
+            start=start,
+            step=journal.step,
+            steps=journal.steps or (config.train.steps if config else 0),
+            loss=journal.last_loss,
+        )
+        self._store.add(row)
         if alive:
-            return "running", ()
-        child = self._children.get(run)
-        code = child.poll() if child else (_read(run / "exit.json") or {}).get("code")
-        if code is None or code == 0:
-            return "interrupted", (
-                "training ended without saying why; the computer or the server may have been switched off",
-            )
-        if code < 0:
-            return "interrupted", (
-                f"training was ended from outside (signal {-code}); the computer may have run out of memory",
-            )
-        return "failed", (f"training ended with exit code {code}; the last lines of its log are below",)
+            self._working[run] = row
+        return row
 
-    def _alive(self, run: Path) -> bool:
+    def _reconcile(self) -> None:
+        """At the start: the database as the folders and processes say, whatever happened since it was written."""
+        for row in self._store.rows():
+            run = self._path(row)
+            if not (is_token(row.id) and is_token(row.visitor) and run.is_dir()):
+                self._forget(run)
+                continue
+            process = folders.read_process(run)
+            if row.state == "queued" and process and process.birth != row.birth:
+                # The server ended just after it had launched this one.
+                self._store.change(row.id, state="running", place=None, **dataclasses.asdict(process))
+                row = self._row(run)
+            if row.state == "running" and not self._alive(run, row):
+                self._settle(run, row)
+            elif row.state in ACTIVE and self._alive(run, row):
+                self._working[run] = row
+        for run in self.workspace.run_folders():
+            self._row(run)
+
+    def _forget(self, run: Path) -> None:
+        self._store.remove(run.name)
+        self._journals.pop(run, None)
+
+    def _settle(self, run: Path, row: Row) -> Row:
+        """Write down how a run ended."""
+        child, journal = self._children.get(run), self._journal(run)
+        code = child.poll() if child else None
+        state, problems = folders.outcome(journal, row.start, code, launched=True)
+        ended = max(folders.last_change(run) or 0.0, row.started or row.created)
+        self._store.change(
+            run.name,
+            state=state,
+            problems=problems,
+            code=code,
+            ended=ended,
+            trained=row.trained + ended - (row.started or ended),
+            step=journal.step,
+            steps=journal.steps or row.steps,
+            loss=journal.last_loss,
+        )
+        return self._row(run)
+
+    def _alive(self, run: Path, row: Row) -> bool:
         child = self._children.get(run)
         if child is not None:
             return child.poll() is None
-        process = _read(run / "process.json")
-        return process is not None and processes.alive(process["pid"], process["started"])
+        return row.pid is not None and processes.alive(row.pid, row.birth)
 
-    def _enqueue(self, run: Path) -> None:
-        with self._lock:
-            self._queue.append(run)
-            self._advance()
+    def _ahead(self, row: Row) -> int:
+        """How many runs go before a waiting one."""
+        if row.state != "queued":
+            return 0
+        same = [other.id for other in self._store.line() if other.device == row.device]
+        return same.index(row.id) + sum(other.device == row.device for other in self._working.values())
+
+    def _check_active(self, visitor: str) -> None:
+        active = sum(row.state in ACTIVE for row in self._store.rows(visitor))
+        if self.limits.active is not None and active >= self.limits.active:
+            raise ProblemsError(say("run.too_many", count=active, limit=self.limits.active))
 
     def _advance(self) -> None:
-        """Note which workers ended, start the next run, and keep a thread watching while there is need."""
-        for run in list(self._watching):
-            if not self._alive(run):
-                child = self._children.pop(run, None)
-                if child and run.exists():
-                    write_atomically(run / "exit.json", json.dumps({"code": child.returncode}))
-                self._watching.discard(run)
-        while self._queue and not self._watching:
-            self._launch(self._queue.pop(0))
-        if (self._watching or self._queue) and self._thread is None:
+        """Note which workers ended, start the next run of each device, keep a thread watching while there is need."""
+        for run, row in list(self._working.items()):
+            if self._alive(run, row):
+                self._check_time(run, row)
+                continue
+            now = self._store.row(run.name)
+            if now and now.state == "running":
+                self._settle(run, now)
+            self._children.pop(run, None)
+            del self._working[run]
+        busy = {row.device for row in self._working.values()}
+        for row in self._store.line():
+            if row.device not in busy and self._launch(self._path(row), row):
+                busy.add(row.device)
+        if (self._working or self._store.line()) and self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="runs", daemon=True)
             self._thread.start()
 
-    def _launch(self, run: Path) -> None:
-        (run / "exit.json").unlink(missing_ok=True)
-        (run / "process.json").unlink(missing_ok=True)
-        events = run / "events.jsonl"
-        offset = events.stat().st_size if events.exists() else 0
-        with (run / "log.txt").open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "pipelines", "worker", str(run)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        process = {"pid": child.pid, "started": processes.start_time(child.pid), "offset": offset}
-        write_atomically(run / "process.json", json.dumps(process))
-        (run / "queued").unlink(missing_ok=True)
-        self._children[run] = child
-        self._watching.add(run)
+    def _check_time(self, run: Path, row: Row) -> None:
+        if self.limits.seconds is not None and row.started:
+            if row.trained + time.time() - row.started > self.limits.seconds and not (run / "stop").exists():
+                (run / "stop").touch()
+
+    def _launch(self, run: Path, row: Row) -> bool:
+        """Start the worker of a run; whether there is one now."""
+        if not run.is_dir():
+            self._forget(run)
+            return False
+        try:
+            for wish in ("stop", "sample"):
+                (run / wish).unlink(missing_ok=True)
+            start = folders.events_size(run)
+            with (run / "log.txt").open("ab") as log:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "pipelines", "worker", str(run)],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._children[run] = child
+            process = folders.Process(child.pid, processes.start_time(child.pid), start)
+            folders.write_process(run, process)
+        except OSError as error:
+            told = say("run.unwritable", reason=error.strerror or error)
+            self._store.change(run.name, state="failed", problems=(told,), place=None, code=None)
+            return False
+        now = {"started": time.time(), "ended": None, "code": None, "problems": (), "place": None}
+        self._store.change(run.name, state="running", **now, **dataclasses.asdict(process))
+        self._working[run] = self._row(run)
+        return True
 
     def _watch(self) -> None:
         while True:
             time.sleep(self._poll)
             with self._lock:
-                self._advance()
-                if not self._watching and not self._queue:
-                    self._thread = None
+                if self._closed:
                     return
+                # A full disk must not end the watch: what could not be written is tried again.
+                with suppress(ProblemsError, OSError):
+                    self._advance()
+                    if not self._working and not self._store.line():
+                        self._thread = None
+                        return
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+@functools.cache
+def device(wanted: str) -> str:
+    """The device a run will train on, without asking torch: runs on one device wait for each other."""
+    if wanted != "auto":
+        return wanted
+    if shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists():
+        return "cuda"
+    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
 
-def _steps(run: Path) -> int:
-    try:
-        return RunConfig.load(run / "run.json").train.steps
-    except ProblemsError:
-        return 0
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - LOG_TAIL))
-            return stream.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
+def _clean(title: str) -> str:
+    """A name as it is kept: one line, not long."""
+    return " ".join("".join(c for c in title if c.isprintable() or c.isspace()).split())[:MAX_TITLE]

@@ -38,6 +38,8 @@ class Site:
     def __post_init__(self) -> None:
         limits = self.workspace.limits
         self.supervisor = Supervisor(self.workspace.run_folders())
+        longest = 60.0 * limits.run_minutes or None
+        self.supervisor = Supervisor(self.workspace, longest)
         self.previews = Previews(self.workspace.ladders)
         self._starts = HourlyRate(limits.starts_per_hour)
         if limits.keep_hours:

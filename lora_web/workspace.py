@@ -1,6 +1,7 @@
 """Where the page keeps things: one folder per visitor, reached only by names that cannot leave it.
 
 workspace/
+  runs.sqlite3               what the supervisor knows about runs (`lora_web.store`)
   secret                     key of the browser's own memory of the visitor
   served/                    copies the browser may fetch (Gradio's cache)
   ladders/                   cached preview pictures
@@ -153,6 +154,11 @@ class Visitor:
     def runs_folder(self) -> Path:
         """Where new runs of this visitor go."""
         return _private(self.folder / "runs")
+
+    def run_folders(self) -> list[Path]:
+        """Every run of this visitor that has settings."""
+        found = (self.folder / "runs").glob("*")
+        return [path for path in found if is_token(path.name) and (path / "run.json").is_file()]
 
     def new_dataset(self) -> str:
         """Make an empty dataset and return its id."""

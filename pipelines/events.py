@@ -59,10 +59,11 @@ class Validated(Event):
 
 @dataclass(frozen=True)
 class Previewed(Event):
-    """Preview pictures at a fixed seed were written (paths relative to the run folder)."""
+    """Preview pictures of a prompt at a fixed seed were written (paths relative to the run folder)."""
 
     step: int
     paths: tuple[str, ...]
+    prompt: str = ""
 
 
 @dataclass(frozen=True)

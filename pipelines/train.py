@@ -36,6 +36,7 @@ from .randomness import Randomness
 
 ADAPTER_FILE = Path("adapter") / "adapter.safetensors"
 STOP_FILE = "stop"
+SAMPLE_FILE = "sample"
 _VALIDATION_DRAWS = 4
 
 
@@ -43,7 +44,8 @@ def train(config: RunConfig, run_dir: Path, *, cache_dir: Path | None = None) ->
     """Train an adapter in `run_dir`, from its newest checkpoint if it has one.
 
     Raises ProblemsError before the first step when the input cannot be used. A loss that is not finite ends the run
-    with `Failed`, the last good adapter kept. A file called `stop` in the run folder ends it with `Stopped`.
+    with `Failed`, the last good adapter kept. A file called `stop` in the run folder ends it with `Stopped`; one called
+    `sample` is taken away and answered with preview pictures after the step.
     """
     run = _Run(config.validate(), run_dir, cache_dir or run_dir / "cache")
     yield run.prepared()
@@ -198,12 +200,20 @@ class _Run:
         last = step == train.steps
         if self.data.validation and (step % train.validate_every == 0 or last):
             yield Validated(step, self._validation_loss())
-        if train.preview_every and (step % train.preview_every == 0 or last) and self.is_main:
+        due = train.preview_every and (step % train.preview_every == 0 or last)
+        if self.is_main and (self._sample_requested() or due):
             yield self._preview()
         if step % train.checkpoint_every == 0 or last:
             path = self.checkpoint()
             if path:
                 yield Saved(step, path)
+
+    def _sample_requested(self) -> bool:
+        """Whether the sample file was there. It is taken away first: one made while pictures are rendered counts."""
+        wish = self.dir / SAMPLE_FILE
+        asked = wish.exists()
+        wish.unlink(missing_ok=True)
+        return asked
 
     def _validation_loss(self) -> float:
         """Mean loss of the held-out samples at noise that is the same every time."""
@@ -228,7 +238,7 @@ class _Run:
             path = folder / f"step-{self.state.step:06d}-{i}.png"
             image.save(path)
             paths.append(path.relative_to(self.dir).as_posix())
-        return Previewed(self.state.step, tuple(paths))
+        return Previewed(self.state.step, tuple(paths), prompt)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
