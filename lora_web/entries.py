@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
-from .runs import ADAPTER
+from .folders import ADAPTER
 from .text import say
 
 

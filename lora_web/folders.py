@@ -79,7 +79,7 @@ def title(run: Path) -> str:
 
 
 def outcome(journal: Journal, start: int, code: int | None, launched: bool) -> tuple[str, tuple[str, ...]]:
-    """State of a run without a process, and the problems it told of: what it wrote since `start`, else its exit code."""
+    """State of a run without a process, and the problems it told of: what it wrote since `start`, or its exit code."""
     ending = journal.ending if journal.ending_offset > start else None
     if isinstance(ending, Finished):
         return "finished", ()

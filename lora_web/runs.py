@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config import RunConfig
@@ -24,7 +23,7 @@ from pipelines.errors import ProblemsError
 from . import folders, processes
 from .folders import ADAPTER
 from .journal import Journal
-from .status import ACTIVE, RESUMABLE, Entry, Status, status_of
+from .status import ACTIVE, RESUMABLE, Record, Status, status_of
 from .store import Row, Store
 from .text import say
 from .workspace import Visitor, Workspace, is_token
@@ -33,21 +32,14 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_TITLE = 80
 
 
-@dataclass(frozen=True)
-class RunLimits:
-    """What one visitor may ask of the machine; None: as much as there is."""
-
-    # Runs that train or wait at once.
-    active: int | None = None
-    # Training time of one run, all its launches together; then it is stopped and kept.
-    seconds: float | None = None
-
-
 class Supervisor:
-    """Starts, watches, stops and resumes runs. Safe to call from any thread."""
+    """Starts, watches, stops and resumes runs. Safe to call from any thread.
 
-    def __init__(self, workspace: Workspace, limits: RunLimits | None = None, poll: float = 0.3):
-        self.workspace, self.limits = workspace, limits or RunLimits()
+    `longest`: seconds a run may train, all its launches together; then it is stopped and kept.
+    """
+
+    def __init__(self, workspace: Workspace, longest: float | None = None, poll: float = 0.3):
+        self.workspace, self.longest = workspace, longest
         self._poll = poll
         self._lock = threading.RLock()
         self._store = Store(workspace.root / "runs.sqlite3")
@@ -72,27 +64,19 @@ class Supervisor:
             self._closed = True
             self._store.close()
 
-    def start(self, visitor: Visitor, config: RunConfig, dataset: Path, title: str = "") -> str:
+    def start(self, runs_folder: Path, config: RunConfig, dataset: Path, title: str = "") -> str:
         """Make a run folder with a copy of the dataset, put it in line and return its id.
 
-        Raises ProblemsError when the settings, the copy or the limits do not allow it; then no folder is left behind.
+        Raises ProblemsError when the settings or the copy fail; then no folder is left behind.
         """
-        with self._lock:
-            self._check_active(visitor.token)
-        run = folders.make(visitor.runs_folder(), config, dataset)
+        run = folders.make(runs_folder, config, dataset)
         with self._lock:
             # Adopted already, if somebody looked at the list in between.
             self._row(run)
-            self._store.change(run.name, title=_clean(title) or folders.title(run), state="queued")
-            self._store.change(run.name, place=self._store.last_place())
+            title, place = _clean(title) or folders.title(run), self._store.last_place()
+            self._store.change(run.name, title=title, state="queued", place=place)
             self._advance()
         return run.name
-
-    def retry(self, visitor: Visitor, run: Path) -> str:
-        """A new run with the data, settings and title of another; its id."""
-        with self._lock:
-            title = self._row(run).title
-        return self.start(visitor, RunConfig.load(run / "run.json"), run / "dataset", title)
 
     def resume(self, run: Path) -> None:
         """Put a run that ended early back in line; the worker goes on from its newest checkpoint."""
@@ -101,9 +85,8 @@ class Supervisor:
             if state not in RESUMABLE:
                 raise ProblemsError(say("run.not_resumable", state=say(f"run.{state}")))
             row = self._row(run)
-            self._check_active(row.visitor)
-            if self.limits.seconds is not None and row.trained >= self.limits.seconds:
-                raise ProblemsError(say("run.no_time", minutes=round(self.limits.seconds / 60)))
+            if self.longest is not None and row.trained >= self.longest:
+                raise ProblemsError(say("run.no_time", minutes=round(self.longest / 60)))
             if row.state == "running":
                 # It has written its ending, its process is about to go.
                 self._settle(run, row)
@@ -168,14 +151,14 @@ class Supervisor:
             elif alive and journal.ending and journal.ending_offset > row.start:
                 state, problems = folders.outcome(journal, row.start, None, launched=True)
                 row = dataclasses.replace(row, state=state, problems=problems)
-            return status_of(run, row, journal, self._ahead(row), self.limits.seconds)
+            return status_of(run, row, journal, self._ahead(row), self.longest)
 
-    def history(self, visitor: Visitor) -> list[Entry]:
+    def history(self, visitor: Visitor) -> list[Record]:
         """Every run of a visitor, the newest first, with its adapter file where it has one."""
         with self._lock:
             for run in visitor.run_folders():
                 self._row(run)
-            entries = []
+            records = []
             for row in self._store.rows(visitor.token):
                 run = self._path(row)
                 if not run.is_dir():
@@ -188,13 +171,13 @@ class Supervisor:
                     ahead = found.ahead
                 adapter = run / ADAPTER
                 kept = adapter if adapter.is_file() and row.state != "running" else None
-                entries.append(Entry(run, row, kept, ahead))
-            return entries[::-1]
+                records.append(Record(run, row, kept, ahead))
+            return records[::-1]
 
-    def active(self, visitor: Visitor) -> list[Row]:
-        """The runs of a visitor that train or wait, the oldest first."""
+    def active(self, visitor: Visitor | None = None) -> list[Row]:
+        """The runs that train or wait, of everyone or of one visitor; the oldest first."""
         with self._lock:
-            return [row for row in self._store.rows(visitor.token) if row.state in ACTIVE]
+            return [row for row in self._store.rows(visitor.token if visitor else None) if row.state in ACTIVE]
 
     def _path(self, row: Row) -> Path:
         return self.workspace.visitors / row.visitor / "runs" / row.id
@@ -247,7 +230,8 @@ class Supervisor:
             process = folders.read_process(run)
             if row.state == "queued" and process and process.birth != row.birth:
                 # The server ended just after it had launched this one.
-                self._store.change(row.id, state="running", place=None, **dataclasses.asdict(process))
+                now = {"state": "running", "place": None, "started": time.time()}
+                self._store.change(row.id, **now, **dataclasses.asdict(process))
                 row = self._row(run)
             if row.state == "running" and not self._alive(run, row):
                 self._settle(run, row)
@@ -292,11 +276,6 @@ class Supervisor:
         same = [other.id for other in self._store.line() if other.device == row.device]
         return same.index(row.id) + sum(other.device == row.device for other in self._working.values())
 
-    def _check_active(self, visitor: str) -> None:
-        active = sum(row.state in ACTIVE for row in self._store.rows(visitor))
-        if self.limits.active is not None and active >= self.limits.active:
-            raise ProblemsError(say("run.too_many", count=active, limit=self.limits.active))
-
     def _advance(self) -> None:
         """Note which workers ended, start the next run of each device, keep a thread watching while there is need."""
         for run, row in list(self._working.items()):
@@ -317,9 +296,10 @@ class Supervisor:
             self._thread.start()
 
     def _check_time(self, run: Path, row: Row) -> None:
-        if self.limits.seconds is not None and row.started:
-            if row.trained + time.time() - row.started > self.limits.seconds and not (run / "stop").exists():
-                (run / "stop").touch()
+        if self.longest is None or not row.started:
+            return
+        if row.trained + time.time() - row.started > self.longest and not (run / "stop").exists():
+            (run / "stop").touch()
 
     def _launch(self, run: Path, row: Row) -> bool:
         """Start the worker of a run; whether there is one now."""

@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from .runs import Status
-from .text import duration, say
+from .text import say
 from .workspace import Limits, megabytes
 
 
@@ -57,44 +56,3 @@ def quiet(sentence: str) -> str:
 def as_script(text: str) -> str:
     """A text as a string of a script."""
     return json.dumps(text)
-
-
-def status(found: Status | None, run: str) -> str:
-    """State, progress, and what went wrong, of the run the page watches."""
-    if found is None:
-        return f'<div class="status"><p class="quiet">{escape(say("state.none"))}</p></div>'
-    parts = [f'<p class="state" role="status" data-state="{found.state}">{escape(_state(found))}</p>']
-    parts.append(problems(found.problems))
-    if found.steps and (found.step or found.state == "running"):
-        label = escape(say("progress"))
-        parts.append(f'<progress max="{found.steps}" value="{found.step}" aria-label="{label}"></progress>')
-        parts.append(f'<p class="quiet" data-step="{found.step}">{escape(_numbers(found))}</p>')
-    if found.state in ("interrupted", "failed"):
-        parts.append(f'<p class="quiet">{escape(say("keep_hint"))}</p>')
-    if found.log_tail.strip():
-        parts.append(
-            f"<details><summary>{escape(say('log'))}</summary>"
-            f"<pre tabindex='0'>{escape(found.log_tail)}</pre></details>"
-        )
-    if found.active:
-        parts.append(
-            f'<p class="quiet">{escape(say("safe"))} <a href="?run={escape(run)}">{escape(say("link"))}</a></p>'
-        )
-    return f'<div class="status">{"".join(parts)}</div>'
-
-
-def _state(found: Status) -> str:
-    if found.state == "queued":
-        return say("state.queued", ahead=found.ahead) if found.ahead else say("state.queued_next")
-    if found.state == "running":
-        return say("state.stopping" if found.stopping else "state.running" if found.step else "state.preparing")
-    return say(f"state.{found.state}")
-
-
-def _numbers(found: Status) -> str:
-    parts = [say("step", step=found.step, steps=found.steps)]
-    if found.curve:
-        parts.append(say("loss", loss=f"{found.curve[-1][2]:.4f}"))
-    if found.seconds_left is not None and found.step < found.steps:
-        parts.append(say("left", time=duration(found.seconds_left)))
-    return " · ".join(parts)

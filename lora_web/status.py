@@ -19,7 +19,7 @@ ENDED_BADLY = ("interrupted", "failed")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Record:
     """One line of a visitor's history; `adapter` is the file it left, if it did."""
 
     run: Path

@@ -51,9 +51,10 @@ def end_runs(workspace: Path) -> None:
     from lora_web.runs import Supervisor
     from lora_web.workspace import Workspace
 
-    last = Supervisor()
-    for run in Workspace(workspace).run_folders():
+    last = Supervisor(Workspace(workspace))
+    for run in last.workspace.run_folders():
         last.discard(run)
+    last.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from lora_web.hosts import HostCheck, host_name
-from lora_web.sentences import problems, status
+from lora_web.progress import status
+from lora_web.sentences import problems
 from lora_web.site import Site
 from lora_web.workspace import Limits, Workspace, is_token, new_token
 from pipelines.config import RunConfig

@@ -1,15 +1,21 @@
-"""The run a page watches: state, progress, loss plot, and the buttons that end or resume it."""
+"""The run a page watches: state, progress, loss plot, preview pictures, and the buttons that end or resume it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
-from .. import sentences
-from ..runs import RESUMABLE, Status
+from .. import progress
 from ..site import Site
+from ..status import RESUMABLE, Status
 from ..text import say
+
+# A page that watches nothing still looks now and then: a run may be started or resumed in another tab.
+_BUSY, _IDLE = 1.0, 5.0
+_TITLE = 'watch("value", () => { if (props.value) document.title = props.value; });'
+_COLOURS = {"plot.raw": "#94a3b8", "plot.smooth": "#4f6bed", "plot.validation": "#d97706"}
 
 
 class Training:
@@ -18,7 +24,7 @@ class Training:
     def __init__(self, site: Site):
         self.site = site
         gr.Markdown(f"## {say('progress')}")
-        self.status = gr.HTML(sentences.status(None, ""), elem_id="status")
+        self.status = gr.HTML(progress.status(None, ""), elem_id="status")
         self.plot = gr.LinePlot(
             x="step",
             y="loss",
@@ -29,48 +35,90 @@ class Training:
             y_title=say("plot.loss"),
             buttons=[],
             colors_in_legend=[],
-            color_map={say("plot.raw"): "#94a3b8", say("plot.smooth"): "#4f6bed"},
+            color_map={say(key): colour for key, colour in _COLOURS.items()},
             visible=False,
             elem_id="plot",
         )
-        with gr.Row():
+        self.strip = gr.HTML("", apply_default_css=False, elem_id="strip")
+        with gr.Row(elem_id="run-buttons"):
+            self.sample = gr.Button(say("sample"), interactive=False, elem_id="sample", min_width=100)
             self.stop = gr.Button(say("stop"), interactive=False, elem_id="stop", min_width=100)
             self.resume = gr.Button(say("resume"), interactive=False, elem_id="resume", min_width=100)
             self.discard = gr.Button(
                 say("discard"), variant="stop", interactive=False, elem_id="discard", min_width=100
             )
-        self.timer = gr.Timer(1.0, active=False)
-        # What the page has been shown; the same mark again means nothing new.
-        self.seen = gr.State("")
-        self.outputs = [self.seen, self.status, self.plot, self.stop, self.resume, self.discard, self.timer]
+        self.title = gr.HTML(value="", html_template="", js_on_load=_TITLE, elem_classes="off-screen")
+        self.timer = gr.Timer(_IDLE)
+        # What each part has been shown; a part with the same mark again is left alone.
+        self.seen = gr.State({})
+        buttons = [self.sample, self.stop, self.resume, self.discard]
+        self.outputs = [self.seen, self.status, self.plot, self.strip, *buttons, self.title, self.timer]
 
-    def status_of(self, who: dict[str, Any]) -> tuple[Status | None, str]:
-        """The run this page watches and its mark."""
+    def found(self, who: Mapping[str, Any]) -> Status | None:
+        """The status of the run this page watches."""
         visitor, who = self.site.who(who)
         run = visitor.run(who.get("run"))
-        found = self.site.supervisor.status(run) if run else None
-        return found, f"{run.name}:{found.mark}" if run and found else ""
+        return self.site.supervisor.status(run) if run else None
 
-    def view(self, who: dict[str, Any], found: Status | None, mark: str) -> list[Any]:
-        """Updates of `outputs` for a status and its mark."""
-        active = found is not None and found.active
-        return [
-            mark,
-            sentences.status(found, str(who.get("run", ""))),
-            _plot(found.curve, found.steps) if found else gr.LinePlot(visible=False),
-            gr.Button(interactive=active and not (found and found.stopping)),
-            gr.Button(interactive=found is not None and found.state in RESUMABLE),
-            gr.Button(interactive=found is not None),
-            gr.Timer(active=active),
+    def view(self, who: Mapping[str, Any], found: Status | None, seen: Any = None) -> list[Any]:
+        """Updates of `outputs`, leaving alone what has not changed since `seen`."""
+        visitor, who = self.site.who(who)
+        run, name = visitor.run(who.get("run")), str(who.get("run", ""))
+        others = [row for row in self.site.supervisor.active(visitor) if row.id != name]
+        seen = seen if isinstance(seen, dict) else {}
+        title, active = progress.page_title(found), found is not None and found.active
+        previews = found.previews if found else {}
+        # A mark and what to show: made only when the mark is new.
+        parts: list[tuple[Any, Callable[[], Any]]] = [
+            (
+                (name, found and found.mark, [(row.id, row.state, row.title) for row in others]),
+                lambda: progress.status(found, name, others),
+            ),
+            (
+                (name, found and (found.step, len(found.curve), list(found.validations))),
+                lambda: _plot(found) if found else gr.LinePlot(visible=False),
+            ),
+            ((name, list(previews)), lambda: progress.strip(run, previews) if run else ""),
+            *_buttons(found),
+            (title, lambda: title),
+            (active, lambda: gr.Timer(_BUSY if active else _IDLE)),
         ]
+        marks: dict[str, Any] = {str(i): repr(mark) for i, (mark, _) in enumerate(parts)}
+        marks["usable"] = found is not None and found.adapter is not None
+        changed = [part() if seen.get(str(i)) != marks[str(i)] else gr.skip() for i, (_, part) in enumerate(parts)]
+        return [gr.skip() if marks == seen else marks, *changed]
 
 
-def _plot(curve: list[tuple[int, float, float]], steps: int) -> Any:
-    """The loss, raw and smoothed, over an axis that stands still."""
+def _buttons(found: Status | None) -> list[tuple[Any, Callable[[], Any]]]:
+    """Mark and update of Sample now, Stop and keep, Resume, Discard."""
+    if found is None:
+        return [(None, lambda: gr.Button(interactive=False))] * 4
+    busy = found.stopping or found.sampling
+    return [
+        (
+            (found.state, found.step > 0, busy),
+            lambda: gr.Button(
+                say("sampling" if found.sampling else "sample"),
+                interactive=found.state == "running" and found.step > 0 and not busy,
+            ),
+        ),
+        (
+            (found.state, found.stopping),
+            lambda: gr.Button(
+                say("leave" if found.state == "queued" else "stop"), interactive=found.active and not found.stopping
+            ),
+        ),
+        (found.state, lambda: gr.Button(interactive=found.state in RESUMABLE)),
+        ("there", lambda: gr.Button(interactive=True)),
+    ]
+
+
+def _plot(found: Status) -> Any:
+    """The loss, raw and smoothed, and the validation loss, over an axis that stands still."""
     import pandas as pd
 
-    rows = [(step, loss, say("plot.raw")) for step, loss, _ in curve] + [
-        (step, smooth, say("plot.smooth")) for step, _, smooth in curve
-    ]
+    rows = [(step, loss, say("plot.raw")) for step, loss, _ in found.curve]
+    rows += [(step, smooth, say("plot.smooth")) for step, _, smooth in found.curve]
+    rows += [(step, loss, say("plot.validation")) for step, loss in sorted(found.validations.items())]
     table = pd.DataFrame(rows, columns=["step", "loss", "line"])
-    return gr.LinePlot(table, x_lim=[0, max(1, steps)], visible=bool(rows))
+    return gr.LinePlot(table, x_lim=[0, max(1, found.steps)], visible=bool(rows))

@@ -64,6 +64,7 @@ class ImageTab:
             **QUICK,
         ).then(**set_url)
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
+        training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
         training.resume.click(spoken(self.go_on), [self.who], [settings.problems, *self.run], **QUICK)
         sure = f"(who) => window.confirm({json.dumps(say('discard_sure'))}) ? who : {{}}"
@@ -101,9 +102,6 @@ class ImageTab:
         """Train on the pictures with the settings of the form."""
         visitor, who = self.site.who(state)
         try:
-            run = visitor.run(who.get("run"))
-            if run and self.site.supervisor.status(run).active:
-                raise ProblemsError(say("already"))
             found: list[str] = []
             desk = Desk(visitor, who["dataset"]) if "dataset" in who else None
             if desk is None or desk.empty:
@@ -135,6 +133,14 @@ class ImageTab:
             self.site.supervisor.stop(run)
         return ["", *self._view(who)]
 
+    def sample(self, state: Any) -> list[Any]:
+        """Preview pictures after the current step."""
+        visitor, who = self.site.who(state)
+        run = visitor.run(who.get("run"))
+        if run:
+            self.site.supervisor.sample(run)
+        return ["", *self._view(who)]
+
     def go_on(self, state: Any) -> list[Any]:
         """Resume a run that ended early."""
         visitor, who = self.site.who(state)
@@ -158,15 +164,13 @@ class ImageTab:
         return [who, None, *self._view(who)]
 
     def _view(self, who: dict[str, Any], seen: Any = None) -> list[Any]:
-        """Updates of `run`; all of them "skip" when there is nothing new since `seen`."""
-        found, mark = self.training.status_of(who)
-        if seen == mark:
-            return [gr.skip()] * len(self.run)
-        return [
-            *self.training.view(who, found, mark),
-            gr.Button(interactive=not (found and found.active)),
-            *self.strength.view(usable=found is not None and found.adapter is not None),
-        ]
+        """Updates of `run`; "skip" for what is not new since `seen`."""
+        found = self.training.found(who)
+        usable = found is not None and found.adapter is not None
+        updates = self.training.view(who, found, seen)
+        if isinstance(seen, dict) and seen.get("usable") == usable:
+            return [*updates, *[gr.skip()] * (1 + len(self.strength.outputs))]
+        return [*updates, gr.Button(interactive=True), *self.strength.view(usable)]
 
 
 def image_tab(family: str, example: str) -> Any:

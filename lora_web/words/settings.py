@@ -13,10 +13,6 @@ WORDS = {
         "There are no pictures to train on yet; add some in step 1.",
         "还没有可供训练的图片；请在第 1 步添加。",
     ),
-    "already": (
-        "A run is going already; stop or discard it first.",
-        "已有训练正在进行；请先停止或丢弃它。",
-    ),
     "base_refused": (
         "base is {base!r}; this server offers only {bases}",
         "base 是 {base!r}；这台服务器只提供 {bases}",
