@@ -21,12 +21,12 @@ from .intake import Intake
 from .languages import LanguageChoice
 from .panels.trust import Trust
 from .site import Site
-from .tabs import stable_diffusion
+from .tabs import runs, stable_diffusion
 from .text import LANGUAGES, say, speaking
 from .theme import CSS, FAVICON, theme
 from .workspace import Limits, Workspace
 
-TABS = (stable_diffusion,)
+TABS = (stable_diffusion, runs)
 _HOUR = 3600
 
 
@@ -58,7 +58,7 @@ def _page(site: Site, demo: gr.Blocks) -> None:
     header()
     with gr.Tabs():
         for tab in TABS:
-            with gr.Tab(tab.TITLE):
+            with gr.Tab(tab.title()):
                 tab.build(site, who, demo)
     Trust(site, who).connect()
 

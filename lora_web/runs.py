@@ -167,7 +167,10 @@ class Supervisor:
                 ahead = 0
                 if row.state in ACTIVE:
                     found = self.status(run)
-                    row = dataclasses.replace(self._row(run), state=found.state, step=found.step, steps=found.steps)
+                    loss = found.curve[-1][2] if found.curve else None
+                    row = dataclasses.replace(
+                        self._row(run), state=found.state, step=found.step, steps=found.steps, loss=loss
+                    )
                     ahead = found.ahead
                 adapter = run / ADAPTER
                 kept = adapter if adapter.is_file() and row.state != "running" else None

@@ -45,26 +45,44 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Server:
+    """`python app.py` on a free port, which it keeps when it is started again."""
+
+    def __init__(self, workspace: Path, log: Path):
+        self.workspace, self.log, self.port = workspace, log, free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "app.py", "--port", str(self.port), "--workspace", str(self.workspace)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        with self.log.open("ab") as output:
+            self.process = process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        wait_for(lambda: process.poll() is not None or answers(self.url), "the page")
+        assert process.poll() is None, self.log.read_text()
+
+    def end(self, sign: int = signal.SIGINT) -> None:
+        """End it by its pid: asked first, killed when it does not listen."""
+        assert self.process
+        self.process.send_signal(sign)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 @contextmanager
 def serve(workspace: Path, log: Path) -> Iterator[str]:
-    """`python app.py` on a free port; ended by its pid when the block is left."""
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--workspace", str(workspace)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}/"
+    """The address of a server that is ended when the block is left."""
+    server = Server(workspace, log)
     try:
-        wait_for(lambda: server.poll() is not None or answers(url), "the page")
-        assert server.poll() is None, log.read_text()
-        yield url
+        server.start()
+        yield server.url
     finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.end()
 
 
 def new_visitor(workspace: Path, known: Iterable[Path] = ()) -> Path:

@@ -7,3 +7,10 @@ from typing import Any
 # Events of the page itself: none is public. `api_visibility` hides them, `queue(api_open=False)` closes the rest.
 QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
 SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}
+
+# Puts the run a page watches into its address.
+SET_URL = """(who) => {
+  const url = new URL(window.location.href);
+  if (who && who.run) url.searchParams.set("run", who.run); else url.searchParams.delete("run");
+  window.history.replaceState(null, "", url);
+}"""

@@ -13,19 +13,13 @@ from pipelines.errors import ProblemsError
 from ..datasets import Desk
 from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
-from ..panels import QUICK
+from ..panels import QUICK, SET_URL
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
 from ..panels.strength import Strength
 from ..panels.training import Training
 from ..site import Site
 from ..text import say, spoken
-
-_SET_URL = """(who) => {
-  const url = new URL(window.location.href);
-  if (who && who.run) url.searchParams.set("run", who.run); else url.searchParams.delete("run");
-  window.history.replaceState(null, "", url);
-}"""
 
 
 class ImageTab:
@@ -53,7 +47,7 @@ class ImageTab:
         self.pictures.connect(self.settings)
         self.strength.connect()
         training, settings = self.training, self.settings
-        set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": _SET_URL}
+        set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": SET_URL}
         everything = [self.who, *self.pictures.outputs, *self.run, *settings.components]
         demo.load(spoken(self.restore), [self.who], everything, **QUICK).then(**set_url)
         settings.train.click(

@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from .image import image_tab
 
-TITLE = "Stable Diffusion"
 build = image_tab("stable_diffusion", example="openmoji")
+
+
+def title() -> str:
+    return "Stable Diffusion"

@@ -34,6 +34,10 @@ WORDS = {
         "{base} · {variant}，秩 {rank} · 学习率 {rate} · {resolution} 像素",
     ),
     "runs.unreadable": ("its settings cannot be read", "设置无法读取"),
+    "runs.gone": (
+        "This run is no longer there; it may have been deleted in another tab.",
+        "这个训练已经不在了；可能已在另一个标签页中删除。",
+    ),
     "compare.title": ("Side by side", "并排对比"),
     "compare.settings": ("Settings that differ", "不同的设置"),
     "compare.same": ("All settings are the same.", "所有设置都相同。"),
@@ -43,9 +47,8 @@ WORDS = {
     "compare.loss": ("Loss", "损失"),
     "compare.validation": ("Lowest validation loss", "最低验证损失"),
     "compare.time": ("Training time", "训练时间"),
-    "compare.plot": ("Smoothed loss of both runs", "两次训练的平滑损失"),
+    "compare.plot": ("Smoothed loss (blue: A, orange: B)", "平滑损失（蓝：A，橙：B）"),
     "compare.pictures": ("Same prompt: “{prompt}”", "同一提示词：“{prompt}”"),
-    "compare.close": ("Close the comparison", "关闭对比"),
     "run.not_resumable": (
         "This run cannot be resumed ({state}); only one that ended early can.",
         "这个训练不能继续（{state}）；只有提前结束的训练才可以。",
