@@ -46,7 +46,7 @@ def history() -> gr.HTML:
 
 
 def cards(records: Sequence[Record], shown: int, longest: float | None) -> dict[str, Any]:
-    """The value of the component for the newest `shown` runs. `longest`: seconds a run may train."""
+    """The value of the component for the newest `shown` runs. `longest`: seconds a run may train at a stretch."""
     return {"runs": [_card(record, longest) for record in records[:shown]], "more": len(records) > shown}
 
 

@@ -35,7 +35,7 @@ MAX_TITLE = 80
 class Supervisor:
     """Starts, watches, stops and resumes runs. Safe to call from any thread.
 
-    `longest`: seconds a run may train, all its launches together; then it is stopped and kept.
+    `longest`: seconds a run may train at a stretch; then it is stopped and kept, and may be put in line again.
     """
 
     def __init__(self, workspace: Workspace, longest: float | None = None, poll: float = 0.3):
@@ -64,7 +64,7 @@ class Supervisor:
             self._closed = True
             self._store.close()
 
-    def start(self, runs_folder: Path, config: RunConfig, dataset: Path, title: str = "") -> str:
+    def start(self, runs_folder: Path, config: RunConfig, dataset: Path) -> str:
         """Make a run folder with a copy of the dataset, put it in line and return its id.
 
         Raises ProblemsError when the settings or the copy fail; then no folder is left behind.
@@ -73,8 +73,7 @@ class Supervisor:
         with self._lock:
             # Adopted already, if somebody looked at the list in between.
             self._row(run)
-            title, place = _clean(title) or folders.title(run), self._store.last_place()
-            self._store.change(run.name, title=title, state="queued", place=place)
+            self._store.change(run.name, state="queued", place=self._store.last_place())
             self._advance()
         return run.name
 
@@ -85,8 +84,6 @@ class Supervisor:
             if state not in RESUMABLE:
                 raise ProblemsError(say("run.not_resumable", state=say(f"run.{state}")))
             row = self._row(run)
-            if self.longest is not None and row.trained >= self.longest:
-                raise ProblemsError(say("run.no_time", minutes=round(self.longest / 60)))
             if row.state == "running":
                 # It has written its ending, its process is about to go.
                 self._settle(run, row)
@@ -301,7 +298,7 @@ class Supervisor:
     def _check_time(self, run: Path, row: Row) -> None:
         if self.longest is None or not row.started:
             return
-        if row.trained + time.time() - row.started > self.longest and not (run / "stop").exists():
+        if time.time() - row.started > self.longest and not (run / "stop").exists():
             (run / "stop").touch()
 
     def _launch(self, run: Path, row: Row) -> bool:

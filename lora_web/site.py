@@ -37,7 +37,6 @@ class Site:
 
     def __post_init__(self) -> None:
         limits = self.workspace.limits
-        self.supervisor = Supervisor(self.workspace.run_folders())
         longest = 60.0 * limits.run_minutes or None
         self.supervisor = Supervisor(self.workspace, longest)
         self.previews = Previews(self.workspace.ladders)
@@ -95,8 +94,8 @@ class Site:
 
     def _check_line(self, visitor: Visitor) -> None:
         limits = self.workspace.limits
-        active = [run for run in self.workspace.run_folders() if self.supervisor.status(run).active]
-        mine = [run for run in active if run.is_relative_to(visitor.folder)]
+        active = self.supervisor.active()
+        mine = [row for row in active if row.visitor == visitor.token]
         if len(mine) >= limits.runs:
             raise ProblemsError(say("too_many_runs", count=len(mine), limit=limits.runs))
         if len(active) > limits.queue:
@@ -120,14 +119,13 @@ class Site:
         """Forget the visitors who have not been here for `keep_hours`; one with a run in progress stays."""
         oldest = time.time() - 3600 * self.workspace.limits.keep_hours
         for visitor in self.workspace.known_visitors():
-            runs = [run for run in self.workspace.run_folders() if run.is_relative_to(visitor.folder)]
-            if visitor.last_seen() < oldest and not any(self.supervisor.status(run).active for run in runs):
+            if visitor.last_seen() < oldest and not self.supervisor.active(visitor):
                 self.forget(visitor)
 
     def _sweep_forever(self) -> None:
         while True:
             try:
                 self.sweep()
-            except OSError as error:
+            except (OSError, ProblemsError) as error:
                 logging.getLogger(__name__).warning("old data could not be deleted: %s", error)
             time.sleep(_SWEEP_EVERY)

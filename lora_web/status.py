@@ -69,7 +69,7 @@ class Status:
 
 
 def status_of(run: Path, row: Row, journal: Journal, ahead: int, seconds: float | None) -> Status:
-    """The status of a run, from its row and its journal. `seconds` is the longest a run may train."""
+    """The status of a run, from its row and its journal. `seconds` is the longest a run may train at a stretch."""
     running = row.state == "running"
     adapter = run / folders.ADAPTER
     return Status(
@@ -97,7 +97,7 @@ def status_of(run: Path, row: Row, journal: Journal, ahead: int, seconds: float 
 
 def reasons(row: Row, seconds: float | None) -> tuple[str, ...]:
     """Why a run ended as it did: what it said itself, else what its exit code tells."""
-    if row.state == "stopped" and seconds is not None and row.trained >= seconds:
+    if row.state == "stopped" and seconds is not None and (row.ended or 0) - (row.started or 0) >= seconds > 0:
         return (say("ended.time", minutes=round(seconds / 60)),)
     if row.state not in ENDED_BADLY or row.problems:
         return row.problems

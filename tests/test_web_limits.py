@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lora_web import processes
+from lora_web.folders import Process, write_process
 from lora_web.intake import Intake
 from lora_web.rates import HourlyRate
 from lora_web.sentences import limit_lines
@@ -26,13 +31,22 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(Workspace(tmp_path / "workspace", Limits(runs=1, queue=1, starts_per_hour=2)))
 
 
-def put_run(site: Site, token: str, queued: bool = False) -> Path:
-    """A run folder as a start leaves it, without a process."""
+@pytest.fixture
+def worker() -> Iterator[Process]:
+    """A process that lives as long as the test, for runs that are to count as going on."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    yield Process(child.pid, processes.start_time(child.pid), 0)
+    child.communicate(b"\n")
+
+
+def put_run(site: Site, token: str, worker: Process | None = None) -> Path:
+    """A run folder as a start leaves it, with a process or without."""
     run = site.workspace.visitor(token).runs_folder() / new_token()
     run.mkdir()
     (run / "run.json").write_text(RunConfig().to_json())
-    if queued:
-        (run / "queued").touch()
+    if worker:
+        write_process(run, worker)
+    assert site.supervisor.status(run).active == (worker is not None)
     return run
 
 
@@ -82,17 +96,17 @@ def test_settings_beyond_the_limits_are_all_told() -> None:
 
 
 def test_runs_waiting_are_counted_for_the_visitor_and_for_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Process
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
     workspace = Workspace(tmp_path / "workspace", Limits(runs=1, queue=1))
     site, data = Site(workspace), make_pictures(tmp_path / "data", count=1)
     me, others = workspace.visitor(None), [workspace.visitor(None) for _ in range(2)]
-    put_run(site, me.token, queued=True)
+    put_run(site, me.token, worker)
     with pytest.raises(ProblemsError, match="1 of your runs"):
         site.start(me, RunConfig(), data)
     for other in others:
-        put_run(site, other.token, queued=True)
+        put_run(site, other.token, worker)
     with pytest.raises(ProblemsError, match="1 runs are waiting already"):
         site.start(workspace.visitor(None), RunConfig(), data)
     with pytest.raises(ProblemsError, match="1 of your runs"):
@@ -155,13 +169,15 @@ def test_delete_my_data_leaves_nothing_of_mine_and_all_of_others(site: Site, tmp
     site.forget(me)
 
 
-def test_who_stays_away_is_forgotten_but_not_during_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stays_away_is_forgotten_but_not_during_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Process
+) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
     workspace = Workspace(tmp_path / "workspace", Limits(keep_hours=2))
     visitors = {name: workspace.visitor(None) for name in ("here", "away", "training")}
     site = Site(workspace)
     for name, visitor in visitors.items():
-        put_run(site, visitor.token, queued=name == "training")
+        put_run(site, visitor.token, worker if name == "training" else None)
         visitor.seen()
         if name != "here":
             long_ago = time.time() - 3 * 3600

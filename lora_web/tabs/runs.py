@@ -98,13 +98,12 @@ class RunsTab:
         if run is None:
             raise ProblemsError(say("runs.gone"))
         if what == "resume":
-            supervisor.resume(run)
+            self.site.resume(visitor, run)
             who["run"] = run.name
         elif what == "retry":
-            config = RunConfig.load(run / "run.json")
-            self.site.check(config)
-            title = supervisor.status(run).title
-            who["run"] = supervisor.start(visitor.runs_folder(), config, run / "dataset", title)
+            name = self.site.start(visitor, RunConfig.load(run / "run.json"), run / "dataset")
+            supervisor.rename(run.with_name(name), supervisor.status(run).title)
+            who["run"] = name
         elif what == "rename":
             supervisor.rename(run, str(asked.get("title", "")))
         elif what == "delete":

@@ -53,10 +53,6 @@ WORDS = {
         "This run cannot be resumed ({state}); only one that ended early can.",
         "这个训练不能继续（{state}）；只有提前结束的训练才可以。",
     ),
-    "run.no_time": (
-        "This run has used its {minutes} minutes of training time; what it learned is kept.",
-        "这个训练已用完 {minutes} 分钟的训练时间；已学到的会保留。",
-    ),
     "run.unwritable": (
         "The run folder could not be written ({reason}); free some disk space and try again.",
         "无法写入训练文件夹（{reason}）；请腾出磁盘空间后重试。",
@@ -74,8 +70,9 @@ WORDS = {
         "训练以退出码 {code} 结束；日志的最后几行在下面。",
     ),
     "ended.time": (
-        "It reached the {minutes} minutes a run may train here; what it learned is kept.",
-        "已达到这里单次训练 {minutes} 分钟的上限；已学到的会保留。",
+        "It trained the {minutes} minutes that a run may at a stretch here. What it learned is kept; Resume puts it "
+        "back in line.",
+        "已达到这里单次连续训练 {minutes} 分钟的上限。已学到的会保留；点“继续”可重新排队。",
     ),
     "store.taken": (
         "Another LoRA Web is using the workspace {folder}; close it, or name another folder with --workspace.",
