@@ -193,6 +193,8 @@ class Supervisor:
         return journal
 
     def _adopt(self, run: Path) -> Row:
+        if not run.is_dir():
+            raise ProblemsError(say("runs.gone"))
         journal, process, config = self._journal(run), folders.read_process(run), folders.settings(run)
         start = process.start if process else 0
         state, problems = folders.outcome(journal, start, None, launched=process is not None)

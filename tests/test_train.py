@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from pipelines import checkpoints
 from pipelines.config import AdapterConfig, DataConfig, RunConfig, TrainConfig
 from pipelines.errors import ProblemsError
-from pipelines.events import Event, Failed, Finished, Prepared, Saved, Step, Stopped, Validated
+from pipelines.events import Event, Failed, Finished, Prepared, Previewed, Saved, Step, Stopped, Validated
 from pipelines.stable_diffusion import StableDiffusionOptions
 from pipelines.train import rate_factor, train
 
@@ -101,6 +101,22 @@ def test_learns(tiny_base: Base, pictures: Path, tmp_path: Path) -> None:
     events = list(train(config, tmp_path / "run"))
     found = [event.loss for event in events if isinstance(event, Validated)]
     assert len(found) == 25 and found[-1] < 0.97 * found[0]
+
+
+def test_sample_file_gives_pictures_and_changes_nothing(config: RunConfig, tmp_path: Path) -> None:
+    list(train(config, tmp_path / "plain"))
+    run = tmp_path / "run"
+    events = []
+    for event in train(config, run):
+        events.append(event)
+        if isinstance(event, Step) and event.step in (2, 5):
+            (run / "sample").touch()
+    shown = [event for event in events if isinstance(event, Previewed)]
+    assert [event.step for event in shown] == [2, 5]
+    assert all((run / path).is_file() for event in shown for path in event.paths)
+    assert shown[0].prompt.startswith("disc ")
+    assert not (run / "sample").exists()
+    assert digest(run) == digest(tmp_path / "plain")
 
 
 def test_stop_file_keeps_what_was_learned_and_resume_goes_on(config: RunConfig, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_kill_restart_queue_stop_and_resume(
     assert found.duration and found.memory and found.speed
     (shown,) = found.previews.values()
     assert reached < shown.step < 300
-    assert shown.prompt == "disc 0"
+    assert shown.prompt.startswith("disc ")
     assert (first / shown.paths[0]).is_file()
     # It went on from a checkpoint, not from the start.
     starts = [json.loads(line) for line in (first / "events.jsonl").read_text().splitlines() if '"Prepared"' in line]

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines.errors import ProblemsError
+
 from .. import progress
 from ..site import Site
 from ..status import RESUMABLE, Status
@@ -55,10 +57,13 @@ class Training:
         self.outputs = [self.seen, self.status, self.plot, self.strip, *buttons, self.title, self.timer]
 
     def found(self, who: Mapping[str, Any]) -> Status | None:
-        """The status of the run this page watches."""
+        """The status of the run this page watches; None when there is none, or it has just been deleted elsewhere."""
         visitor, who = self.site.who(who)
         run = visitor.run(who.get("run"))
-        return self.site.supervisor.status(run) if run else None
+        try:
+            return self.site.supervisor.status(run) if run else None
+        except ProblemsError:
+            return None
 
     def view(self, who: Mapping[str, Any], found: Status | None, seen: Any = None) -> list[Any]:
         """Updates of `outputs`, leaving alone what has not changed since `seen`."""

@@ -116,6 +116,9 @@ class ImageTab:
 
     def watch(self, state: Any, seen: Any) -> list[Any]:
         """The timer: what is new in the run, or nothing."""
+        if not state:
+            # The page does not know yet who it belongs to.
+            return [gr.skip()] * len(self.run)
         _, who = self.site.who(state)
         return self._view(who, seen)
 

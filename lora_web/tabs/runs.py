@@ -101,6 +101,8 @@ class RunsTab:
             self.site.resume(visitor, run)
             who["run"] = run.name
         elif what == "retry":
+            if not (run / "dataset").is_dir():
+                raise ProblemsError(say("runs.no_data"))
             name = self.site.start(visitor, RunConfig.load(run / "run.json"), run / "dataset")
             supervisor.rename(run.with_name(name), supervisor.status(run).title)
             who["run"] = name

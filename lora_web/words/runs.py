@@ -38,6 +38,10 @@ WORDS = {
         "This run is no longer there; it may have been deleted in another tab.",
         "这个训练已经不在了；可能已在另一个标签页中删除。",
     ),
+    "runs.no_data": (
+        "The pictures of this run are no longer in its folder; add them in the first tab and train there.",
+        "这个训练的图片已不在它的文件夹里；请在第一个标签页重新添加并训练。",
+    ),
     "compare.title": ("Side by side", "并排对比"),
     "compare.settings": ("Settings that differ", "不同的设置"),
     "compare.same": ("All settings are the same.", "所有设置都相同。"),
