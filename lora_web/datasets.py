@@ -53,6 +53,10 @@ class Desk:
         self.aside = visitor.folder / "editing" / name
         self.removed = self.aside / "removed"
 
+    def samples(self) -> tuple[Sample, ...]:
+        """The pictures as they are now, captions without fallbacks."""
+        return self._dataset().samples
+
     @property
     def empty(self) -> bool:
         """Whether there is no picture."""

@@ -322,6 +322,7 @@ async function begin(value) {
   if (reply.problems) { shown.problems(reply.problems); return; }
   shown.take(reply, true);
   for (const name of ["example", "pick", "pick-folder"]) $(name).disabled = false;
+  if (reply.describing) listen();
   apply(Object.fromEntries(Object.entries(saver.remembered()).filter(([id]) => pictures.has(id))));
 }
 
@@ -428,5 +429,6 @@ window.addEventListener("beforeunload", (event) => { if (saver.dirty) event.prev
 document.addEventListener("visibilitychange", () => { if (document.hidden && saver.waiting) saver.push(); });
 // What starts a run waits for these; false means that something could not be saved.
 (window.loraWebPending ??= new Set()).add(() => saver.push());
+offerDescribing();
 watch("value", () => begin(props.value));
 begin(props.value);

@@ -21,6 +21,7 @@ from pipelines.data.sources import Named
 from pipelines.errors import ProblemsError
 
 from . import sentences
+from .captioning import Describer
 from .datasets import Desk
 from .site import EXAMPLES, Site
 from .text import say, spoken
@@ -30,7 +31,8 @@ from .workspace import Workspace, is_token
 _EDIT = "edit."
 _HERE = Path(__file__).parent
 _SCRIPT = "\n".join(
-    (_HERE / name).read_text(encoding="utf-8") for name in ("editor_saving.js", "editor_files.js", "editor.js")
+    (_HERE / f"{name}.js").read_text(encoding="utf-8")
+    for name in ("editor_saving", "editor_files", "editor_describe", "editor")
 )
 _PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
 FILE_TYPES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".txt", ".caption", ".jsonl", ".csv", ".zip")
@@ -72,10 +74,12 @@ class Editor:
                 "file_bytes": limits.file_bytes,
                 "caption": MAX_CAPTION,
                 "example": self.example_folder.is_dir(),
+                "describe": not site.hosted or bool(_offered()),
+                "models": _offered(),
                 "settings": {"base": config.base, "data": data},
             },
         }
-        functions = (self.open, self.add, self.save, self.example, self.look)
+        functions = (self.open, self.add, self.save, self.example, self.look, self.describe, self.described, self.hush)
         self.component = gr.HTML(
             value=None,
             html_template=_template(settings, sentences.limits(limits, site.hosted)),
@@ -87,11 +91,12 @@ class Editor:
 
     def open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Everything there is to show."""
-        return self._desk(asked).open()
+        desk = self._desk(asked)
+        return desk.open() | {"describing": Describer(desk).found(0)["active"]}
 
     def add(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Import uploaded files: `files` [{path, name}]; `replace` captions that are there."""
-        files = asked.get("files")
+        desk, files = self._desk(asked), asked.get("files")
         found = []
         for item in files if isinstance(files, list) else []:
             path, name = (item.get("path"), item.get("name")) if isinstance(item, Mapping) else (None, None)
@@ -102,7 +107,7 @@ class Editor:
                     found.append(Named(real, name))
         if not found:
             raise ProblemsError(say("no_picture_found"))
-        return self._desk(asked).add(found, replace=asked.get("replace") is True)
+        return desk.add(found, replace=asked.get("replace") is True)
 
     def save(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Make the changes of the page."""
@@ -110,9 +115,10 @@ class Editor:
 
     def example(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Add the example pictures."""
+        desk = self._desk(asked)
         if not self.example_folder.is_dir():
             raise ProblemsError(say("example_missing"))
-        return self._desk(asked).add([self.example_folder], example=True)
+        return desk.add([self.example_folder], example=True)
 
     def look(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What a run with the settings of the form would do with each picture."""
@@ -129,11 +135,38 @@ class Editor:
             }
         }
 
+    def describe(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin to describe the pictures `ids` with a captioning `model`; with a caption only if `overwrite`."""
+        desk, model, ids = self._desk(asked), asked.get("model"), asked.get("ids")
+        if not isinstance(model, str) or not isinstance(ids, list):
+            raise ProblemsError(say("model_missing"))
+        # On a server for strangers a free text would be a way to ask which files it has.
+        if self.site.hosted and model not in _offered():
+            raise ProblemsError(say("model_refused"))
+        wanted = {name for name in ids if isinstance(name, str)}
+        Describer(desk).start(model.strip(), wanted, asked.get("overwrite") is True)
+        return {}
+
+    def described(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What was described after the first `since` lines."""
+        since = asked.get("since")
+        return Describer(self._desk(asked)).found(since if type(since) is int and since > 0 else 0)
+
+    def hush(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """End describing."""
+        Describer(self._desk(asked)).stop()
+        return {}
+
     def _desk(self, asked: Mapping[str, Any]) -> Desk:
         visitor, dataset = asked.get("visitor"), asked.get("dataset")
         if not is_token(visitor) or not is_token(dataset):
             raise ProblemsError(say("page_stale"))
         return Desk(self.site.workspace.visitor(visitor), str(dataset))
+
+
+def _offered() -> list[str]:
+    """Captioning models that whoever runs the server names in the environment."""
+    return [name for name in os.environ.get("LORA_WEB_CAPTIONERS", "").split(",") if name]
 
 
 def _told(work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:

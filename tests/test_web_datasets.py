@@ -233,7 +233,7 @@ def owned(page: Page, pictures: Path) -> tuple[Desk, dict[str, str]]:
     return desk, {"visitor": owner.token, "dataset": desk.folder.name}
 
 
-FUNCTIONS = ("open", "add", "save", "example", "look")
+FUNCTIONS = ("open", "add", "save", "example", "look", "describe", "described", "hush")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -250,9 +250,7 @@ def test_values_no_page_would_send_are_sentences(page: Page, owned: tuple[Desk, 
         who | {"dataset": ["a"]},
         {"visitor": 1e999},
     ):
-        assert page.told(name, data) == ["This page does not know whose pictures these are; reload it."] or (
-            name == "add" and page.told(name, data)
-        )
+        assert page.told(name, data) == ["This page does not know whose pictures these are; reload it."]
     assert before == {path.name: path.read_bytes() for path in desk.folder.iterdir()}
 
 
@@ -295,6 +293,17 @@ def test_what_was_not_uploaded_is_not_read(page: Page, owned: tuple[Desk, dict[s
     for files in (None, 3, [3], [{"path": "x"}], [[]]):
         assert page.told("add", who | {"files": files})
     assert len(desk.open()["pictures"]) == 6
+
+
+def test_models_no_page_would_name_are_sentences(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+    desk, who = owned
+    ids = [picture["id"] for picture in desk.open()["pictures"]]
+    for model in (None, 5, "", "/etc/passwd", "no such folder", ["a"]):
+        assert page.told("describe", who | {"model": model, "ids": ids, "overwrite": True})
+    assert page.told("describe", who | {"model": "someone/model", "ids": "all"})
+    assert page.told("describe", who | {"model": "someone/model", "ids": ids})[0].startswith("All of these pictures")
+    for since in (None, "x", -5, 1e300, float("nan"), [1]):
+        assert page.ask("described", who | {"since": since}).json() == {"active": False, "lines": [], "count": 0}
 
 
 def test_a_stranger_sees_and_changes_nothing(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:

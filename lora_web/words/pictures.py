@@ -56,6 +56,39 @@ WORDS = {
         "Some captions could not be saved yet, so nothing was started; see step 1, and press Train again.",
         "有些说明文字还没能保存，所以没有开始训练；请查看第 1 步，然后再按“开始训练”。",
     ),
+    "describing_already": (
+        "Pictures are being described already; wait until that is done.",
+        "已经有图片正在生成说明文字；请等它完成。",
+    ),
+    "nothing_to_describe": (
+        "All of these pictures have captions already; tick the box to describe them anew.",
+        "这些图片都已有说明文字；如需重新生成，请勾选相应选项。",
+    ),
+    "describing_ended": (
+        "Describing ended before it was done; what was written stays. Try again, or choose a smaller model.",
+        "生成提前结束；已写好的说明文字会保留。请重试，或换一个更小的模型。",
+    ),
+    "model_missing": ("Name a captioning model.", "请填写图像描述模型的名称。"),
+    "model_refused": (
+        "This server does not offer that captioning model; choose one from the list.",
+        "这台服务器不提供这个图像描述模型；请从列表中选择。",
+    ),
+    "edit.describe": ("Let a model write captions", "用模型生成说明文字"),
+    "edit.describe_help": (
+        "A captioning model (BLIP or GIT, from a folder or the Hub, such as Salesforce/blip-image-captioning-base; one "
+        "from the Hub is downloaded first) describes the selected pictures, or all that are shown. Only empty captions "
+        "are filled, and Undo takes them back.",
+        "图像描述模型（BLIP 或 GIT，来自文件夹或 Hub，例如 Salesforce/blip-image-captioning-base；Hub 上的会先下载）"
+        "会描述所选的图片，未选择时描述全部显示的图片。只填写空的说明文字，可以撤销。",
+    ),
+    "edit.describe_model": ("Model", "模型"),
+    "edit.describe_all": ("Also write over captions that are there", "也覆盖已有的说明文字"),
+    "edit.describe_go": ("Describe", "开始生成"),
+    "edit.describe_stop": ("Stop", "停止"),
+    "edit.describe_loading": ("Loading the model…", "正在加载模型…"),
+    "edit.describing": ("Described: {done} of {count}", "已生成：{done} / {count}"),
+    "edit.described": ("Done: {done} of {count}", "完成：{done} / {count}"),
+    "edit.describe_failed": ("The server could not be reached; try again.", "无法连接服务器；请重试。"),
     "edit.no_pictures": (
         "No pictures yet. Add your own, or use the example: 18 small drawings in one style.",
         "还没有图片。添加你自己的，或使用示例：18 张同一风格的小画。",
