@@ -28,7 +28,7 @@ function offerDescribing() {
     const model = $("describe-model").value.trim();
     if (!model) { $("describe-model").focus(); return; }
     await saver.push();
-    const reply = await ask("describe", { model, ids: chosen(), overwrite: $("describe-all").checked }).catch(() => ({ problems: [words.describe_failed] }));
+    const reply = await ask("describe", { model, ids: chosen(), overwrite: $("describe-all").checked }).catch(() => ({ problems: [words.unreachable] }));
     if (reply.problems) { shown.problems(reply.problems); return; }
     $("describe-state").textContent = words.describe_loading;
     described = 0;

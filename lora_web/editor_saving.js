@@ -4,7 +4,12 @@ const pictures = new Map();
 let desk = null; // {visitor, dataset}: who asks, and for what
 let version = -1;
 
-const ask = (name, more = {}) => server[name]({ ...desk, version, ...more });
+async function ask(name, more = {}) {
+  const reply = await server[name]({ ...desk, version, ...more });
+  // Gradio answers with nothing when the server cannot be reached.
+  if (!reply) throw new Error(words.unreachable);
+  return reply;
+}
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // Changes that the server does not have yet. Also kept in this browser, so that closing the page loses nothing.

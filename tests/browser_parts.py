@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 SLOW = PATIENCE * 1000
 # Said by Gradio itself: when it draws a plot, when it uploads, and when a page is left while it listens to the server.
-CONSOLE_IGNORED = ("Vega-Lite", "Method not implemented", "signal is aborted", "Connection errored out")
+CONSOLE_IGNORED = (
+    "Vega-Lite",
+    "Method not implemented",
+    "signal is aborted",
+    "Connection errored out",
+    "Failed to fetch",
+)
 
 
 def chromium() -> str:

@@ -88,7 +88,7 @@ WORDS = {
     "edit.describe_loading": ("Loading the model…", "正在加载模型…"),
     "edit.describing": ("Described: {done} of {count}", "已生成：{done} / {count}"),
     "edit.described": ("Done: {done} of {count}", "完成：{done} / {count}"),
-    "edit.describe_failed": ("The server could not be reached; try again.", "无法连接服务器；请重试。"),
+    "edit.unreachable": ("The server could not be reached; try again.", "无法连接服务器；请重试。"),
     "edit.no_pictures": (
         "No pictures yet. Add your own, or use the example: 18 small drawings in one style.",
         "还没有图片。添加你自己的，或使用示例：18 张同一风格的小画。",
