@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
 
+from .cards import remarks
 from .entries import Entry
 from .text import say
 
@@ -30,7 +33,7 @@ SPANS = {
     "−1 … 1": tuple(i / 4 for i in range(-4, 5)),
     "−2 … 2": tuple(i / 2 for i in range(-4, 5)),
 }
-FORMS = ("diffusers", "kohya")
+FORMS = ("diffusers", "kohya", "peft", "a1111")
 _GROUPS = 16
 
 
@@ -198,10 +201,18 @@ def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
     """The adapter in one form, at a path the browser may fetch. Raises ProblemsError."""
     if form not in FORMS:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
-    from pipelines.export import export
+    from pipelines.export import FOLDERS, export
 
-    output = served_path(entry, f"{form}.safetensors", served)
-    export(entry.path, form, output, base=entry.base)
+    said = remarks(entry.path, entry.title)
+    if form not in FOLDERS:
+        output = served_path(entry, f"{form}.safetensors", served)
+        export(entry.path, form, output, base=entry.base, remarks=said)
+        return output
+    output = served_path(entry, f"{form}.zip", served)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        export(entry.path, form, Path(folder) / form, base=entry.base, remarks=said)
+        packed = shutil.make_archive(f"{folder}/packed", "zip", Path(folder) / form)
+        Path(packed).replace(output)
     return output
 
 

@@ -17,6 +17,11 @@ def problems(sentences: Sequence[str]) -> str:
     return f'<div class="problems" role="alert">{"".join(f"<p>{escape(line)}</p>" for line in sentences)}</div>'
 
 
+def good(sentence: str) -> str:
+    """Something went as it should."""
+    return f'<p role="status"><b>{escape(sentence)}</b></p>'
+
+
 def limits(of: Limits, hosted: bool) -> str:
     """The limits of an upload, as the server enforces them."""
     return say("limits_hosted" if hosted else "limits", pictures=of.pictures, megabytes=of.file_bytes // 2**20)

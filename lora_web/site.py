@@ -60,6 +60,8 @@ class Site:
             known["mine"] = state.get("mine") is True
         if visitor.run(state.get("run")):
             known["run"] = state["run"]
+        if visitor.adapter(state.get("adapter")) or visitor.run(state.get("adapter")):
+            known["adapter"] = state["adapter"]
         return visitor, known
 
     def check(self, config: RunConfig) -> None:
@@ -108,6 +110,7 @@ class Site:
             if run.is_relative_to(visitor.folder):
                 names.append(run.name)
                 self.supervisor.discard(run)
+        names += [path.name for path in visitor.folder.glob("adapters/*")]
         visitor.forget()
         for name in names:
             shutil.rmtree(self.served / name, ignore_errors=True)

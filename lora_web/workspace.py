@@ -9,6 +9,7 @@ workspace/
   visitors/<token>/datasets/<id>/    imported pictures
   visitors/<token>/editing/<id>/     what only the editor of those pictures needs
   visitors/<token>/runs/<id>/        run folders
+  visitors/<token>/adapters/<id>/    adapters brought from elsewhere
 """
 
 from __future__ import annotations
@@ -150,6 +151,14 @@ class Visitor:
     def run(self, name: Any) -> Path | None:
         """The folder of one of this visitor's runs, or None for anything else."""
         return self._existing("runs", name)
+
+    def adapter(self, name: Any) -> Path | None:
+        """The folder of one of the adapters this visitor brought, or None for anything else."""
+        return self._existing("adapters", name)
+
+    def adapters_folder(self) -> Path:
+        """Where adapters that this visitor brings go."""
+        return _private(self.folder / "adapters")
 
     def runs_folder(self) -> Path:
         """Where new runs of this visitor go."""
