@@ -70,7 +70,9 @@ class Library:
         except ProblemsError as error:
             facts = {"problems": list(error.problems)}
         said = cards.read_card(entry.path)
-        when = said.get("added") or entry.path.stat().st_mtime
+        # The file of a run's adapter is written again when something is measured of it; what happened in a run is not.
+        log = entry.home / "events.jsonl"
+        when = said.get("added") or (log if log.exists() else entry.path).stat().st_mtime
         added = datetime.fromtimestamp(float(when), timezone.utc)
         picture = cards.cover_uri(entry.path) or _last_preview(entry.home)
         return Card(str(name), entry, facts, str(said.get("source", "")), added, picture)

@@ -85,10 +85,13 @@ def export(
     found = fit(path, config, weights=form == "merged")
     if form == "merged":
         return _merge(found, output, strength)
-    when = datetime.fromtimestamp(tensor_file(path).stat().st_mtime, timezone.utc).isoformat(timespec="seconds")
-    remarks = replace(remarks or Remarks(), date=(remarks and remarks.date) or when)
     header = read_header(path)
-    metadata = remarked(completed(header, seen_facts(told(header), found, config.base)), remarks)
+    said, remarks = told(header), remarks or Remarks()
+    if said["config"] and not remarks.date:
+        # When a file of another program was made is not known from when it came here.
+        written = datetime.fromtimestamp(tensor_file(path).stat().st_mtime, timezone.utc)
+        remarks = replace(remarks, date=written.isoformat(timespec="seconds"))
+    metadata = remarked(completed(header, seen_facts(said, found, config.base)), remarks)
     try:
         proof = _write(found, form, output, metadata)
     except (ProblemsError, OSError):

@@ -23,12 +23,10 @@ from lora_web.shelf import cards_for, layer_tables, particulars
 from lora_web.site import Site
 from lora_web.tabs.library import LibraryTab
 from lora_web.workspace import Limits, Visitor, Workspace, new_token
-from pipelines import worker
 from pipelines.errors import ProblemsError
 from pipelines.export import export
-from pipelines.train import train
 from tests.adapter_parts import tiny_pipeline
-from tests.web_parts import tiny_config
+from tests.library_parts import make_foreign, make_run
 
 pytest.importorskip("gradio")
 Tensors = dict[str, torch.Tensor]
@@ -36,25 +34,12 @@ Tensors = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def run(tiny_base: Callable[[str], Path], pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run that drew a picture at its end."""
-    folder = tmp_path_factory.mktemp("made") / "run"
-    config = tiny_config(tiny_base("sd1"), steps=2)
-    data = replace(config.data, path=str(pictures), trigger_word="inkstyle")
-    fast = replace(config.train, learning_rate=0.05, warmup=0, preview_every=2)
-    config = replace(config, data=data, train=fast)
-    worker.start(config, folder)
-    list(train(config, folder))
-    return folder
+    return make_run(tmp_path_factory.mktemp("made") / "run", tiny_base("sd1"), pictures)
 
 
 @pytest.fixture(scope="module")
 def kohya(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same adapter as another tool would have written it: it does not say which base it was made for."""
-    folder = tmp_path_factory.mktemp("kohya")
-    export(run, "kohya", folder / "ours.safetensors")
-    header = {"ss_training_started_at": "1.0", "ss_output_name": "Foxes", "modelspec.trigger_phrase": "fox, ink"}
-    save_file(load_file(folder / "ours.safetensors"), folder / "foxes.safetensors", header)
-    return folder / "foxes.safetensors"
+    return make_foreign(tmp_path_factory.mktemp("kohya"), run)
 
 
 @dataclass
