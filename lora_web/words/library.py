@@ -11,6 +11,7 @@ WORDS = {
         "Nothing here yet. An adapter appears by itself when a run ends; or import a file below.",
         "这里还是空的。训练结束后，适配器会自动出现；也可以在下面导入文件。",
     ),
+    "library.try": ("Try it", "试用"),
     "library.shelf": ("Your adapters", "你的适配器"),
     "library.unnamed": ("Unnamed adapter", "未命名的适配器"),
     "library.rank": ("rank {rank}", "秩 {rank}"),
@@ -20,8 +21,8 @@ WORDS = {
     "library.brought": ("From {file}, {date}", "来自 {file}，{date}"),
     "library.import": ("Import an adapter", "导入适配器"),
     "library.files": (
-        "Adapter files (.safetensors from kohya, diffusers, PEFT, ComfyUI, OneTrainer), or a zipped PEFT folder",
-        "适配器文件（kohya、diffusers、PEFT、ComfyUI、OneTrainer 的 .safetensors），或打包成 zip 的 PEFT 文件夹",
+        "Adapter files (.safetensors), or a PEFT folder as zip",
+        "适配器文件（.safetensors），或打包成 zip 的 PEFT 文件夹",
     ),
     "library.base": ("Base it was made for", "它所针对的基础模型"),
     "library.base_help": (
