@@ -103,7 +103,7 @@ def layer_tables(rows: Sequence[dict[str, Any]]) -> str:
     layers = [(row["layer"], group_name(row["group"]), row["rank"], _number(row["norm"])) for row in rows]
     every = (say("library.layer"), say("library.group"), say("library.layer_rank"), say("library.norm"))
     fold = _fold(say("library.every_layer", count=len(rows)), _table(every, layers))
-    return f'<div class="particulars"><h4>{escape(say("library.layers"))}</h4>{_table(heads, sums)}{fold}</div>'
+    return f'<div class="particulars">{_table(heads, sums)}{fold}</div>'
 
 
 def group_name(group: str) -> str:
