@@ -204,7 +204,7 @@ class TestCards:
     def test_rename_lasts_and_goes_out_with_the_file(self, corner: Corner, run: Path, tmp_path: Path) -> None:
         name = corner.trained(run)
         corner.library.rename(corner.visitor, name, "  Ink –\n狐  ")
-        again = Library(Site(Workspace(corner.visitor.folder.parent.parent)))
+        again = Library(corner.library.site)
         entry = again.entry(corner.visitor, name)
         assert entry.title == "Ink – 狐"
         assert corner.library.card(corner.visitor, corner.take_in(export_for_browser(entry, "diffusers", tmp_path)))
