@@ -64,6 +64,7 @@ class Status:
             [
                 *(self.state, self.title, self.stopping, self.sampling, self.step, len(self.curve)),
                 *(len(self.validations), list(self.previews), self.adapter is not None, self.ahead),
+                self.duration,
             ]
         )
 
