@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from lora_web.workspace import new_token
-from tests.browser_parts import end_runs
 from tests.web_parts import wait_for
 
 gr = pytest.importorskip("gradio")
@@ -28,9 +27,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     demo = build(root)
     demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings("127.0.0.1", None))
     yield demo
+    # Whatever a test left training ends with its visitor.
+    last = gradio_client.Client(demo.local_url, verbose=False, analytics_enabled=False)
+    for visitor in (root / "visitors").iterdir():
+        last.predict(visitor.name, api_name="/forget")
     demo.close()
     patch.undo()
-    end_runs(root)
 
 
 @pytest.fixture
