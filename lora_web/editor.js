@@ -56,6 +56,7 @@ const shown = {
   // Puts what the server says in place of what is shown; what the server does not have yet stays.
   take(reply, report = false) {
     version = reply.version;
+    trigger("saved");
     const mine = saver.unsaved();
     const before = [...pictures.keys()].join();
     pictures.clear();

@@ -71,6 +71,7 @@ const saver = {
         if (pictures.has(id)) this.refused.set(id, { fields: flown.edits.get(id), sentences });
       }
       version = reply.version;
+      trigger("saved");
       if (reply.pictures) shown.take(reply);
       this.remember();
       shown.saving();

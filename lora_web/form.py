@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from pipelines.bases import BUNDLED
-from pipelines.config import RunConfig
+from pipelines.bases import BUNDLED, BUNDLED_FOLDER, HUB
+from pipelines.config import RunConfig, leaves
+from pipelines.errors import Problem
 
-from .text import say
+from .text import language, say
+from .words import WORDS
+from .words.knobs import CHINESE
 
 # The page sets these itself.
 _NOT_SHOWN = ("family", "data.path")
@@ -27,6 +30,7 @@ class Field:
     kind: Any
     default: Any
     rules: typing.Mapping[str, Any]
+    family: str
 
     @property
     def part(self) -> str:
@@ -34,73 +38,130 @@ class Field:
 
     @property
     def label(self) -> str:
+        """What the setting is called in the language spoken now."""
+        if language() == "zh":
+            return CHINESE[self._key][0]
         return self.rules["label"] or self.name.rpartition(".")[2].replace("_", " ").capitalize()
+
+    @property
+    def help(self) -> str:
+        """What it does, and the values it takes, in the language spoken now."""
+        told = CHINESE[self._key][1] if language() == "zh" else self.rules["help"]
+        return f"{told} {self._range()}".strip() if self.kind in (int, float) else told
 
     @property
     def elem_id(self) -> str:
         return "set-" + self.name.replace(".", "-").replace("_", "-")
 
+    @property
+    def _key(self) -> str:
+        return f"{self.family}:{self.name}" if self.part == "options" else self.name
+
+    def _range(self) -> str:
+        low, high, unit = self.rules["low"], self.rules["high"], self.rules["unit"]
+        if f"unit.{unit}" in WORDS:
+            unit = say(f"unit.{unit}")
+        if low is None or high is None:
+            return say("in_unit", unit=unit) if unit else ""
+        return say("range", low=f"{low:.10g}", high=f"{high:.10g}", unit=f" {unit}" if unit else "")
+
+    def value(self, value: Any) -> str:
+        """A value of this setting as a person would say it."""
+        if isinstance(value, bool):
+            return say("on" if value else "off")
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
 
 def fields(family: str) -> list[Field]:
     """Every setting of a family's run config that a person sets on the page, in order of declaration."""
-    return [field for field in _walk(RunConfig(family=family), "") if field.name not in _NOT_SHOWN]
+    return [field for field in _walk(RunConfig(family=family), "", family) if field.name not in _NOT_SHOWN]
 
 
-def _walk(part: Any, prefix: str) -> list[Field]:
+def _walk(part: Any, prefix: str, family: str) -> list[Field]:
     types = typing.get_type_hints(type(part))
     found: list[Field] = []
     for spec in dataclasses.fields(part):
         value, name = getattr(part, spec.name), prefix + spec.name
         if dataclasses.is_dataclass(value):
-            found.extend(_walk(value, name + "."))
+            found.extend(_walk(value, name + ".", family))
         elif spec.metadata:
-            found.append(Field(name, types[spec.name], value, spec.metadata))
+            found.append(Field(name, types[spec.name], value, spec.metadata, family))
     return found
 
 
-def widget(field: Field, family: str) -> gr.components.Component:
-    """The component for one setting. Bounds are told, not set: the run config names every value that is out of them."""
-    rules = field.rules
-    common: dict[str, Any] = {"value": field.default, "label": field.label, "elem_id": field.elem_id, "min_width": 140}
+def bases(family: str, hosted: bool, offered: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The bases to choose from, bundled ones first, as (what is shown, name). Strangers get none to download."""
+    found = []
+    for base in BUNDLED.values():
+        if base.family == family:
+            files = (BUNDLED_FOLDER / base.name).rglob("*")
+            megabytes = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+            found.append((f"{base.title} · {base.license} · {megabytes:.0f} MB", base.name))
+    for known in HUB.values():
+        if known.family == family and not hosted:
+            told = say("hub", name=known.name, license=known.license, size=f"{known.gigabytes:g} GB")
+            found.append((told, known.name))
+    return [*found, *((name, name) for name in offered if name not in BUNDLED)]
+
+
+def widget(field: Field, choices: Sequence[tuple[str, str]], typed: bool) -> gr.components.Component:
+    """The component for one setting; `choices` and `typed` (may one type another?) are those of the base.
+
+    Bounds are told, not set: the run config names every value that is out of them.
+    """
+    common: dict[str, Any] = {
+        "value": field.default,
+        "label": field.label,
+        "info": field.help,
+        "elem_id": field.elem_id,
+        "min_width": 140,
+    }
     if field.name == "base":
-        bases = [(base.title, base.name) for base in BUNDLED.values() if base.family == family]
-        return gr.Dropdown(choices=bases, allow_custom_value=True, info=rules["help"], **common)
+        return gr.Dropdown(choices=list(choices), allow_custom_value=typed, **common)
     if field.kind is bool:
-        return gr.Checkbox(info=rules["help"], **common)
-    if rules["choices"]:
-        return gr.Dropdown(choices=list(rules["choices"]), info=rules["help"], **common)
+        return gr.Checkbox(**common)
+    if field.rules["choices"]:
+        return gr.Dropdown(choices=list(field.rules["choices"]), **common)
     if field.kind in (int, float):
-        step = 1 if field.kind is int else 10.0**-4
-        return gr.Number(info=f"{rules['help']} {_range(field)}".strip(), step=step, **common)
-    return gr.Textbox(info=rules["help"], max_lines=3, **common)
+        return gr.Number(step=1 if field.kind is int else 10.0**-4, **common)
+    return gr.Textbox(max_lines=3, **common)
 
 
-def _range(field: Field) -> str:
-    low, high, unit = field.rules["low"], field.rules["high"], field.rules["unit"]
-    if low is None or high is None:
-        return f"In {unit}." if unit else ""
-    return f"{low:.10g} to {high:.10g}{' ' + unit if unit else ''}."
+@dataclass(frozen=True)
+class Form:
+    """The settings and their components, in the same order, and the folded part."""
+
+    fields: list[Field]
+    components: list[gr.components.Component]
+    advanced: gr.Accordion
+
+    def folded(self, names: Iterable[str]) -> bool:
+        """Whether one of these settings is in the folded part."""
+        hidden = {field.name for field in self.fields if field.rules["advanced"] and field.name != "base"}
+        return not hidden.isdisjoint(names)
 
 
-def build(family: str) -> tuple[list[Field], list[gr.components.Component]]:
-    """Lay out the form: plain settings two to a row, the others folded away by part. Returns fields and components."""
+def build(family: str, choices: Sequence[tuple[str, str]], typed: bool) -> Form:
+    """Lay out the form: plain settings two to a row, the others folded away by part."""
     every = fields(family)
-    plain = [field for field in every if not field.rules["advanced"]]
-    hidden = [field for field in every if field.rules["advanced"]]
+    # The base decides what all else should be.
+    base = [field for field in every if field.name == "base"]
     made: dict[str, gr.components.Component] = {}
-    for start in range(0, len(plain), 2):
-        with gr.Row():
-            for field in plain[start : start + 2]:
-                made[field.name] = widget(field, family)
-    with gr.Accordion(say("advanced"), open=False, elem_id="advanced"):
+
+    def rows(group: Sequence[Field]) -> None:
+        for start in range(0, len(group), 2):
+            with gr.Row():
+                for field in group[start : start + 2]:
+                    made[field.name] = widget(field, choices, typed)
+
+    rows(base)
+    rows([field for field in every if not field.rules["advanced"] and field not in base])
+    hidden = [field for field in every if field.rules["advanced"] and field not in base]
+    with gr.Accordion(say("advanced"), open=False, elem_id="advanced") as advanced:
         for part in dict.fromkeys(field.part for field in hidden):
-            group = [field for field in hidden if field.part == part]
             gr.Markdown(f"#### {say('parts.' + part)}")
-            for start in range(0, len(group), 2):
-                with gr.Row():
-                    for field in group[start : start + 2]:
-                        made[field.name] = widget(field, family)
-    return every, [made[field.name] for field in every]
+            rows([field for field in hidden if field.part == part])
+    return Form(every, [made[field.name] for field in every], advanced)
 
 
 def read(family: str, every: Sequence[Field], values: Sequence[Any]) -> RunConfig:
@@ -121,5 +182,26 @@ def read(family: str, every: Sequence[Field], values: Sequence[Any]) -> RunConfi
 
 def show(config: RunConfig, every: Sequence[Field]) -> list[Any]:
     """The component values for a run config: the inverse of `read`."""
-    tree = config.to_dict()
-    return [(tree[field.part] if field.part else tree)[field.name.rpartition(".")[2]] for field in every]
+    values = leaves(config)
+    return [values[field.name] for field in every]
+
+
+def tell(problems: Sequence[str], every: Sequence[Field]) -> list[str]:
+    """Problems in the language spoken now, as far as that is known: those that know their parts."""
+    labels = {field.name: field.label for field in every}
+    return [_told(problem, labels) for problem in problems]
+
+
+def _told(problem: str, labels: typing.Mapping[str, str]) -> str:
+    if language() == "en" or not isinstance(problem, Problem):
+        return str(problem)
+    name = problem.name
+    parts = {**problem.parts, "name": f"{labels[name]}（{name}）" if name in labels else name}
+    return say(f"problem.{problem.kind}", **parts)
+
+
+def marks(problems: Sequence[str], every: Sequence[Field]) -> dict[str, str]:
+    """The sentence for each field that has a problem, by the field's id in the page."""
+    ids = {field.name: field.elem_id for field in every}
+    known = [problem for problem in problems if isinstance(problem, Problem) and problem.name in ids]
+    return {ids[problem.name]: sentence for problem, sentence in zip(known, tell(known, every), strict=True)}

@@ -58,6 +58,12 @@ class Supervisor:
         """What became of a damaged database, as a sentence; empty when nothing did."""
         return say("store.rebuilt", name=self._store.damaged.name) if self._store.damaged else ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a run is training."""
+        with self._lock:
+            return bool(self._working)
+
     def close(self) -> None:
         """Stop watching and let another server have the workspace. Training goes on."""
         with self._lock:

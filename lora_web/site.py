@@ -16,6 +16,7 @@ from pipelines.bases import BUNDLED
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
+from .measuring import Measures
 from .previews import Previews
 from .rates import HourlyRate
 from .runs import Supervisor
@@ -34,12 +35,14 @@ class Site:
     hosted: bool = False
     supervisor: Supervisor = field(init=False)
     previews: Previews = field(init=False)
+    measures: Measures = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.workspace.limits
         longest = 60.0 * limits.run_minutes or None
         self.supervisor = Supervisor(self.workspace, longest)
         self.previews = Previews(self.workspace.ladders)
+        self.measures = Measures(self.workspace.root / "measured", lambda: self.supervisor.busy)
         self._starts = HourlyRate(limits.starts_per_hour)
         if limits.keep_hours:
             threading.Thread(target=self._sweep_forever, name="retention", daemon=True).start()
@@ -66,12 +69,10 @@ class Site:
 
     def check(self, config: RunConfig) -> None:
         """Limits of this page that a run config does not know. Raises ProblemsError with every problem at once."""
-        problems = self.workspace.limits.check(config)
-        if self.hosted:
-            offered = [*BUNDLED, *filter(None, os.environ.get("LORA_WEB_BASES", "").split(","))]
-            # On a server for strangers a free text would be a way to ask which files it has.
-            if config.base not in offered:
-                problems.append(say("base_refused", base=config.base, bases=", ".join(offered)))
+        problems: list[str] = [*self.workspace.limits.check(config)]
+        # On a server for strangers a free text would be a way to ask which files it has.
+        if self.hosted and config.base not in self.offered():
+            problems.append(say("base_refused", base=config.base, bases=", ".join(self.offered())))
         if problems:
             raise ProblemsError(problems)
 
@@ -132,3 +133,7 @@ class Site:
             except (OSError, ProblemsError) as error:
                 logging.getLogger(__name__).warning("old data could not be deleted: %s", error)
             time.sleep(_SWEEP_EVERY)
+
+    def offered(self) -> list[str]:
+        """The bases that everybody may use: the bundled ones, and those the host names."""
+        return [*BUNDLED, *filter(None, os.environ.get("LORA_WEB_BASES", "").split(","))]

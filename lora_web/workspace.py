@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RunConfig
-from pipelines.errors import ProblemsError
+from pipelines.errors import Problem, ProblemsError
 
 from .text import say
 
@@ -76,7 +76,7 @@ class Limits:
             raise ProblemsError(problems)
         return replace(start, **found)
 
-    def check(self, config: RunConfig) -> list[str]:
+    def check(self, config: RunConfig) -> list[Problem]:
         """The settings of a run that go beyond these limits, as sentences."""
         asked = {
             "train.steps": (config.train.steps, self.steps),
@@ -85,7 +85,7 @@ class Limits:
             "data.resolution": (config.data.resolution, self.resolution),
         }
         return [
-            say("over_limit", name=name, value=value, limit=limit)
+            Problem("server", name=name, got=value, limit=limit)
             for name, (value, limit) in asked.items()
             if value > limit
         ]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .config import RunConfig, with_settings
 from .errors import ProblemsError
 from .events import Event, Failed, Finished, Prepared, Saved, Step, Stopped, Validated
+from .presets import apply
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     look = add("inspect", _inspect, "Tell what is in an adapter file.")
     look.add_argument("adapter", type=Path, metavar="ADAPTER")
     look.add_argument("--base", default="", help="also tell its layers, by the names this base gives them")
-    _config_arguments(add("estimate", _estimate, "Count the memory of a run before it starts."))
+    estimate = add("estimate", _estimate, "Count the memory of a run before it starts.")
+    _config_arguments(estimate)
+    estimate.add_argument("--measure", action="store_true", help="check the data and do two real steps on this machine")
     return parser
 
 
@@ -85,6 +89,13 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family")
     parser.add_argument("--base")
     parser.add_argument("--data")
+    parser.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="quick, balanced or quality, and style or subject; --set goes on top",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"
     )
@@ -105,6 +116,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
     )
     settings = {"family": args.family, "base": args.base, "data.path": args.data}
     chosen = {name: value for name, value in settings.items() if value is not None}
+    if args.preset:
+        config = apply(with_settings(config, chosen), [name for word in args.preset for name in word.split(",")])
     problems = [f"--set {item}: expected NAME=VALUE, such as train.steps=200" for item in args.set if "=" not in item]
     for item in args.set:
         name, equals, value = item.partition("=")
@@ -263,12 +276,36 @@ def _inspect(args: argparse.Namespace) -> None:
 def _estimate(args: argparse.Namespace) -> None:
     from .memory import estimate
 
-    found = estimate(_config(args))
+    config = _config(args)
+    found = estimate(config)
     for name in ("weights", "adapter", "gradients", "optimizer", "activations"):
         print(f"{name:<12}{getattr(found, name) / 2**20:10.1f} MiB")
     print(f"{'total':<12}{found.total / 2**20:10.1f} MiB")
     print(f"cache       {found.cache_per_sample / 2**20:10.2f} MiB per sample")
     print(f"{found.parameters:,} trainable parameters, {found.step_flops / 1e9:.1f} GFLOP per step")
+    if args.measure:
+        _measure(config)
+
+
+def _measure(config: RunConfig) -> None:
+    """Print what the pre-flight checks find. Raises ProblemsError for what would block the run."""
+    from .data.samples import import_dataset
+    from .measure import measure
+    from .preflight import check, errors, judge
+
+    source = Path(config.validate().data.path).expanduser()
+    if not source.exists():
+        raise ProblemsError(f"data.path is {str(source)!r}, which does not exist; name a folder, zip file or picture")
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = Path(folder) / "dataset"
+        count = len(import_dataset([source], dataset).samples)
+        found = check(config, dataset, Path.cwd())
+        if not errors(found):
+            found += judge(config, measure(config, dataset, Path(folder)), count)
+    if errors(found):
+        raise ProblemsError(errors(found))
+    for finding in found:
+        print(f"{finding}{f' [{finding.fix}]' if finding.fix else ''}")
 
 
 if __name__ == "__main__":

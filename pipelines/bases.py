@@ -30,10 +30,59 @@ class Bundled:
 
 BUNDLED = {
     base.name: base
+    for base in (Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),)
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A base on the Hub that people train on, so that the page can name it before it is downloaded."""
+
+    name: str
+    family: str
+    license: str
+    resolution: int
+    gigabytes: float
+
+
+# Sizes are those of the half precision safetensors files that a run downloads.
+HUB = {
+    base.name: base
     for base in (
-        Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "see THIRD_PARTY.md", 128),
+        Known("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable_diffusion", "CreativeML Open RAIL-M", 512, 2.7),
+        Known("stabilityai/stable-diffusion-xl-base-1.0", "stable_diffusion", "CreativeML Open RAIL++-M", 1024, 6.9),
     )
 }
+# Words in the names of models distilled to draw in a few steps. The plain training loss undoes the distillation: the
+# adapter learns the pictures and the base forgets how to draw them in four steps.
+_DISTILLED = re.compile(r"(?i)(?<![a-z])(turbo|lightning|hyper|lcm|schnell)(?![a-z])")
+
+
+def distilled(name: str) -> str | None:
+    """The word that tells that a base is distilled for few steps, on which training a LoRA is unwise."""
+    found = _DISTILLED.search(name)
+    return found.group(1) if found else None
+
+
+def license_of(name: str) -> str | None:
+    """The license of a base, where this program knows it."""
+    known = BUNDLED.get(name) or HUB.get(name)
+    return known.license if known else None
+
+
+def native_resolution(name: str) -> int | None:
+    """The side in pixels of the pictures a base was made for: from our list or its config files, else None."""
+    known = BUNDLED.get(name) or HUB.get(name)
+    if known:
+        return known.resolution
+    folder = Path(name).expanduser()
+    try:
+        unet, vae = (
+            json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae")
+        )
+        return int(unet["sample_size"]) * int(2 ** (len(vae["block_out_channels"]) - 1))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

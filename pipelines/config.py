@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ProblemsError, shown
+from .errors import Problem, ProblemsError, shown
 
 FORMAT_VERSION = 1
 MAX_TEXT = 2000
@@ -144,14 +145,14 @@ class RunConfig:
 
         found = _problems(self, "")
         if isinstance(self.family, str) and self.family not in FAMILIES:
-            found.append(f"family is {shown(self.family)}, must be one of {', '.join(FAMILIES)}")
+            found.append(_no_family(self.family))
         elif isinstance(self.family, str) and not isinstance(self.options, options_class(self.family)):
             found.append(f"options is {shown(self.options)}, must be {options_class(self.family).__name__}")
         if not found:
             if not self.data.path:
                 found.append("data.path is empty, must name a folder, zip file or picture")
             if self.data.resolution % 8:
-                found.append(f"data.resolution is {self.data.resolution}, must be a multiple of 8")
+                found.append(Problem("multiple", name="data.resolution", got=self.data.resolution, limit=8))
         return found
 
     def validate(self) -> RunConfig:
@@ -182,7 +183,7 @@ class RunConfig:
             found.append(f"version is {shown(version)}, this program reads {FORMAT_VERSION}")
         family = values.get("family", "stable_diffusion")
         if not isinstance(family, str) or family not in FAMILIES:
-            raise ProblemsError([*found, f"family is {shown(family)}, must be one of {', '.join(FAMILIES)}"])
+            raise ProblemsError([*found, _no_family(family)])
         parts = {"data": DataConfig, "adapter": AdapterConfig, "train": TrainConfig, "options": options_class(family)}
         arguments: dict[str, Any] = {}
         for name, value in values.items():
@@ -191,7 +192,7 @@ class RunConfig:
             elif name in ("family", "base"):
                 arguments[name] = value
             else:
-                found.append(f"{name} is not a setting; settings are family, base, {', '.join(parts)}")
+                found.append(Problem("unknown", name=name, known=f"settings are family, base, {', '.join(parts)}"))
         config = RunConfig(**arguments)
         found.extend(_problems(config, ""))
         if found:
@@ -219,7 +220,7 @@ def with_settings(config: RunConfig, settings: dict[str, str]) -> RunConfig:
         part, _, name = dotted.rpartition(".")
         owner = values.get(part) if part else values
         if not isinstance(owner, dict) or name not in owner or name == "version":
-            found.append(f"{dotted} is not a setting; settings look like train.steps or adapter.rank")
+            found.append(Problem("unknown", name=dotted, known="settings look like train.steps or adapter.rank"))
             continue
         owner[name] = _read_text(text, owner[name])
     try:
@@ -231,16 +232,62 @@ def with_settings(config: RunConfig, settings: dict[str, str]) -> RunConfig:
     return changed
 
 
+def with_values(config: RunConfig, values: typing.Mapping[str, Any]) -> RunConfig:
+    """The config with these dotted settings in it, whose values have their types already."""
+    tree = config.to_dict()
+    for dotted, value in values.items():
+        part, _, name = dotted.rpartition(".")
+        (tree[part] if part else tree)[name] = value
+    return RunConfig.from_dict(tree)
+
+
+def settings_of(config: RunConfig) -> dict[str, str]:
+    """What is not at its default, as text: the inverse of `with_settings` over `RunConfig(family=config.family)`."""
+    plain, values = leaves(RunConfig(family=config.family)), leaves(config)
+    return {name: _to_text(value) for name, value in values.items() if value != plain[name]}
+
+
+def leaves(config: RunConfig) -> dict[str, Any]:
+    """Every setting by its dotted name, in order of declaration."""
+    found: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(config).items():
+        found |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    return found
+
+
+def command_line(config: RunConfig, output: str) -> str:
+    """The line that starts this run in a POSIX shell."""
+    chosen = {"family": config.family, "base": config.base, "data.path": config.data.path} | settings_of(config)
+    words = ["python", "-m", "pipelines", "train"]
+    for option, name in (("--family", "family"), ("--base", "base"), ("--data", "data.path")):
+        # In one word: the value may begin with a dash.
+        words.append(f"{option}={chosen.pop(name)}")
+    words.append(f"--output={output}")
+    for name, text in chosen.items():
+        words += ["--set", f"{name}={text}"]
+    return shlex.join(words)
+
+
+def _to_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _read_text(text: str, like: Any) -> Any:
     if isinstance(like, bool):
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
-    for kind in (int, float):
-        if isinstance(like, (int, float)):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
+    # Text for a whole number may hold a fraction: the field's own problem says so better than this could.
+    for kind in {int: (int, float), float: (float,)}.get(type(like), ()):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
     return text
+
+
+def _no_family(family: Any) -> Problem:
+    from .registry import FAMILIES
+
+    return Problem("choice", name="family", got=shown(family), choices=", ".join(FAMILIES))
 
 
 def _build(kind: Any, value: Any, name: str, found: list[str]) -> Any:
@@ -248,9 +295,8 @@ def _build(kind: Any, value: Any, name: str, found: list[str]) -> Any:
         found.append(f"{name} is {type(value).__name__}, must be a JSON object")
         return kind()
     known = {f.name for f in dataclasses.fields(kind)}
-    found.extend(
-        f"{name}.{key} is not a setting; {name} has {', '.join(sorted(known))}" for key in value if key not in known
-    )
+    has = f"{name} has {', '.join(sorted(known))}"
+    found.extend(Problem("unknown", name=f"{name}.{key}", known=has) for key in value if key not in known)
     return kind(**{key: item for key, item in value.items() if key in known})
 
 
@@ -270,34 +316,33 @@ def _problems(part: Any, prefix: str) -> list[str]:
     return found
 
 
-def field_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> str | None:
+def field_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> Problem | None:
     """What is wrong with one value, as a sentence, or None."""
     if kind is bool:
-        return None if isinstance(value, bool) else f"{name} is {shown(value)}, must be true or false"
+        return None if isinstance(value, bool) else Problem("bool", name=name, got=shown(value))
     if kind in (int, float):
         return _number_problem(name, value, kind, rules)
     if kind is str:
         if not isinstance(value, str):
-            return f"{name} is {shown(value)}, must be text"
+            return Problem("text", name=name, got=shown(value))
         if rules.get("choices") and value not in rules["choices"]:
-            return f"{name} is {shown(value)}, must be one of {', '.join(rules['choices'])}"
+            return Problem("choice", name=name, got=shown(value), choices=", ".join(rules["choices"]))
         if len(value) > rules.get("length", MAX_TEXT):
-            return f"{name} has {len(value)} characters, must have at most {rules['length']}"
+            return Problem("length", name=name, got=len(value), limit=rules["length"])
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            return f"{name} contains a NUL or half a character, must be plain text"
+            return Problem("plain", name=name)
     return None
 
 
-def _number_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> str | None:
-    whole = "a whole number" if kind is int else "a number"
+def _number_problem(name: str, value: Any, kind: Any, rules: typing.Mapping[str, Any]) -> Problem | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and not isinstance(value, int)):
-        return f"{name} is {shown(value)}, must be {whole}"
+        return Problem("whole" if kind is int else "number", name=name, got=shown(value))
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{name} is {shown(value)}, must be a finite number"
+        return Problem("finite", name=name, got=shown(value))
     low, high, unit = rules.get("low"), rules.get("high"), rules.get("unit") or ""
     unit = f" {unit}" if unit else ""
     if low is not None and value < low:
-        return f"{name} is {shown(value)}, must be at least {low:g}{unit}"
+        return Problem("low", name=name, got=shown(value), limit=f"{low:g}{unit}")
     if high is not None and value > high:
-        return f"{name} is {shown(value)}, must be at most {high:.12g}{unit}"
+        return Problem("high", name=name, got=shown(value), limit=f"{high:.12g}{unit}")
     return None

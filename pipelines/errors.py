@@ -2,7 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# The sentences that are said of settings again and again. A page in another language has its own for each kind.
+KINDS = {
+    "bool": "{name} is {got}, must be true or false",
+    "text": "{name} is {got}, must be text",
+    "choice": "{name} is {got}, must be one of {choices}",
+    "length": "{name} has {got} characters, must have at most {limit}",
+    "plain": "{name} contains a NUL or half a character, must be plain text",
+    "whole": "{name} is {got}, must be a whole number",
+    "number": "{name} is {got}, must be a number",
+    "finite": "{name} is {got}, must be a finite number",
+    "low": "{name} is {got}, must be at least {limit}",
+    "high": "{name} is {got}, must be at most {limit}",
+    "server": "{name} is {got}, this server allows at most {limit}",
+    "multiple": "{name} is {got}, must be a multiple of {limit}",
+    "unknown": "{name} is not a setting; {known}",
+}
+
+
+class Problem(str):
+    """A sentence that still knows what it was made of: the kind, the parts, and the dotted name of the setting.
+
+    It is text like any other problem; a page uses the parts to mark the field and to say it in another language.
+    """
+
+    kind: str
+    parts: Mapping[str, Any]
+
+    def __new__(cls, kind: str, **parts: Any) -> Problem:
+        problem = super().__new__(cls, KINDS[kind].format(**parts))
+        problem.kind, problem.parts = kind, parts
+        return problem
+
+    @property
+    def name(self) -> str:
+        return str(self.parts["name"])
 
 
 class ProblemsError(ValueError):

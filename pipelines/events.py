@@ -34,6 +34,8 @@ class Prepared(Event):
     steps: int
     device: str
     precision: str
+    # What encoding the samples took; almost nothing when they were in the cache.
+    encode_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

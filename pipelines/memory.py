@@ -7,6 +7,7 @@ and with them bytes, are exact for what is traced; allocator slack and library b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,6 +91,23 @@ def estimate(config: RunConfig) -> Estimate:
         parameters=count,
         step_flops=counter.get_total_flops() * config.train.accumulation,
     )
+
+
+def room(device: torch.device) -> tuple[int, int]:
+    """Free and total bytes of a device's memory, within the limit that a container may have set."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return int(free), int(total)
+    import psutil
+
+    memory = psutil.virtual_memory()
+    free, total = memory.available, memory.total
+    try:
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free, total = min(free, limit - used), min(total, limit)
+    except (OSError, ValueError):  # no such limit here
+        pass
+    return free, total
 
 
 def _modules(parts: Any) -> list[torch.nn.Module]:

@@ -87,8 +87,10 @@ class _Run:
         self.base = find_base(config.base)
         self.family = registry.create(config.family, config.options)
         self.parts = self.family.load(self.base, self.device, self.dtype)
+        started = time.perf_counter()
         with self.accelerator.main_process_first():
             self.data: Encoded = encode_dataset(self.family, self.parts, self.base, config, (run_dir, cache_dir))
+        self.encode_seconds = time.perf_counter() - started
         targets = self.family.targets(self.parts)
         self.adapter = attaching.attach(self.parts.model, targets, config.adapter, config.train.seed)
         if config.train.gradient_checkpointing:
@@ -129,6 +131,7 @@ class _Run:
             steps=self.config.train.steps,
             device=str(self.device),
             precision=str(self.dtype).removeprefix("torch."),
+            encode_seconds=self.encode_seconds,
         )
 
     def stop_requested(self) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.config import RunConfig, with_settings
-from pipelines.errors import ProblemsError
+from pipelines.config import RunConfig, command_line, leaves, settings_of, with_settings, with_values
+from pipelines.errors import Problem, ProblemsError
 from pipelines.registry import FAMILIES
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -288,3 +289,60 @@ class TestLoad:
         for path in (tmp_path / "none.json", tmp_path):
             with pytest.raises(ProblemsError, match="cannot be read"):
                 RunConfig.load(path)
+
+
+AWKWARD = {
+    "data.caption": 'it\'s "a" fox = $HOME; `ls`\n--set x=1 狐狸',
+    "data.trigger_word": "--output=x",
+    "adapter.alpha": 16.0,
+    "adapter.rank": 16,
+    "train.learning_rate": 1.2345678901234567e-5,
+    "train.ema": 0.1 + 0.2,
+    "train.seed": 2**32 - 1,
+    "data.buckets": False,
+    "base": "-odd 'folder' name",
+}
+
+
+def test_settings_as_text_are_the_inverse_of_reading_them() -> None:
+    config = with_values(complete(), AWKWARD)
+    text = settings_of(config)
+    assert set(text) == {*AWKWARD, "data.path"}
+    again = with_settings(RunConfig(), text)
+    assert again.to_json() == config.to_json()
+    assert settings_of(RunConfig()) == {}
+
+
+def test_the_command_line_of_a_run_starts_the_same_run() -> None:
+    from pipelines.__main__ import _config, _parser
+
+    config = with_values(complete(), AWKWARD)
+    words = shlex.split(command_line(config, "my run"))
+    assert words[:3] == ["python", "-m", "pipelines"]
+    arguments = _parser().parse_args(words[3:])
+    assert str(arguments.output) == "my run"
+    assert _config(arguments).to_json() == config.to_json()
+
+
+def test_leaves_name_every_setting() -> None:
+    assert list(leaves(complete())) == list(fields_of(complete()))
+    assert leaves(complete())["data.path"] == "pictures"
+
+
+def test_problems_know_what_they_are_made_of() -> None:
+    wrong = {
+        "train": {"steps": 0, "seed": 1.5, "nonsense": 1, "schedule": "x"},
+        "data": {"flip": 1},
+        "base": "x" * 3000,
+    }
+    with pytest.raises(ProblemsError) as caught:
+        RunConfig.from_dict(wrong)
+    found = {problem.name: problem.kind for problem in caught.value.problems if isinstance(problem, Problem)}
+    assert found == {
+        "train.steps": "low",
+        "train.seed": "whole",
+        "train.nonsense": "unknown",
+        "train.schedule": "choice",
+        "data.flip": "bool",
+        "base": "length",
+    }

@@ -8,6 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines.config import RunConfig
+from pipelines.data.prompts import suggest_prompt
+from pipelines.data.samples import read_dataset
 from pipelines.errors import ProblemsError
 
 from ..datasets import Desk
@@ -20,6 +23,9 @@ from ..panels.strength import Strength
 from ..panels.training import Training
 from ..site import Site
 from ..text import say, spoken
+
+# The ladder of a run that has just ended, as if the person had asked for it.
+_PRESS_SHOW = """(run) => { if (run) document.getElementById("show").click(); }"""
 
 
 class ImageTab:
@@ -35,28 +41,33 @@ class ImageTab:
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self.pictures = Pictures(self.site, self.family, self.example)
-                self.settings = Settings(self.site, self.family)
+                self.settings = Settings(self.site, who, self.family)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site)
                 self.strength = Strength(self.site, who, self.watched, self.checkpoints)
+        # The run whose adapter can be tried: when it changes, the ladder comes by itself.
+        self.ready = gr.State("")
         # Everything that changes with the run the page watches.
-        self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs]
+        self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
         self._connect(demo)
 
     def _connect(self, demo: gr.Blocks) -> None:
         self.pictures.connect(self.settings)
+        self.settings.connect(self.pictures.editor.component.saved)
         self.strength.connect()
         training, settings = self.training, self.settings
         set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": SET_URL}
         everything = [self.who, *self.pictures.outputs, *self.run, *settings.components]
-        demo.load(spoken(self.restore), [self.who], everything, **QUICK).then(**set_url)
-        settings.train.click(
-            spoken(self.start),
-            [self.who, *settings.components],
-            [self.who, settings.problems, *self.run],
-            js=FLUSH,
-            **QUICK,
-        ).then(**set_url)
+        form = [self.who, *settings.components]
+        demo.load(spoken(self.restore), [self.who], [*everything, settings.past], **QUICK).then(**set_url).then(
+            spoken(settings.describe), form, settings.text, **QUICK
+        )
+        settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
+            **set_url
+        ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
+        self.ready.change(
+            spoken(self.first_prompt), [self.who, self.strength.prompt], [self.strength.prompt], **QUICK
+        ).then(fn=None, inputs=[self.ready], js=_PRESS_SHOW)
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
@@ -90,7 +101,7 @@ class ImageTab:
             del who["run"]
             config = self.settings.show(None)
         pictures = self.pictures.view(who)
-        return [who, *pictures, *self._view(who), *config]
+        return [who, *pictures, *self._view(who), *config, self.settings.past_runs(who)]
 
     def start(self, state: Any, *values: Any) -> list[Any]:
         """Train on the pictures with the settings of the form."""
@@ -106,13 +117,28 @@ class ImageTab:
                 config = self.settings.read(values)
             except ProblemsError as error:
                 found.extend(error.problems)
+            if not found and desk:
+                found.extend(self.settings.preflight.problems(config, desk.folder))
             if found or desk is None:
                 raise ProblemsError(found)
+            self.site.measures.cancel()
             with desk.alone():
                 who["run"] = self.site.start(visitor, config, desk.folder)
         except ProblemsError as error:
-            return [who, self.settings.tell(error.problems), *self._view(who)]
-        return [who, "", *self._view(who)]
+            return [who, *self.settings.mark(error.problems), *self._view(who)]
+        return [who, *self.settings.mark(()), *self._view(who)]
+
+    def first_prompt(self, state: Any, prompt: Any) -> Any:
+        """A run has just become one to try: a prompt like its captions, unless one is there already."""
+        try:
+            entry = self.watched(state)
+            if str(prompt or "").strip() or entry.dataset is None:
+                return gr.skip()
+            data = RunConfig.load(entry.home / "run.json").data
+            dataset = read_dataset(entry.dataset, caption=data.caption, captions_from_names=data.captions_from_names)
+        except ProblemsError:
+            return gr.skip()
+        return suggest_prompt([sample.caption for sample in dataset.samples], data.trigger_word)
 
     def watch(self, state: Any, seen: Any) -> list[Any]:
         """The timer: what is new in the run, or nothing."""
@@ -164,10 +190,10 @@ class ImageTab:
         """Updates of `run`; "skip" for what is not new since `seen`."""
         found = self.training.found(who)
         usable = found is not None and found.adapter is not None
-        updates = self.training.view(who, found, seen)
+        updates, ready = self.training.view(who, found, seen), who.get("run", "") if usable else ""
         if isinstance(seen, dict) and seen.get("usable") == usable:
-            return [*updates, *[gr.skip()] * (1 + len(self.strength.outputs))]
-        return [*updates, gr.Button(interactive=True), *self.strength.view(usable)]
+            return [*updates, *[gr.skip()] * (1 + len(self.strength.outputs)), ready]
+        return [*updates, gr.Button(interactive=True), *self.strength.view(usable), ready]
 
 
 def image_tab(family: str, example: str) -> Any:

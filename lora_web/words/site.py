@@ -80,10 +80,6 @@ WORDS = {
         "GRADIO_VIBE_MODE 会让任何访客在这台电脑上运行代码；请取消该变量后重新启动。",
     ),
     "other_language": ("中文", "English"),
-    "over_limit": (
-        "{name} is {value}, this server allows at most {limit}",
-        "{name} 是 {value}，这台服务器最多允许 {limit}",
-    ),
     "too_many_files": (
         "{count} files were added at once, at most {limit} are allowed; put them in a zip file or add fewer.",
         "一次添加了 {count} 个文件，最多允许 {limit} 个；请打包成 zip 文件或减少数量。",

@@ -1,0 +1,34 @@
+// Marks the fields that have a problem: the sentence stands below the field and belongs to it for screen readers.
+// The server's value is {id of the field: sentence}; sentences are only ever set with textContent.
+const NOTE = "field-problem";
+
+function unmark() {
+  for (const note of document.querySelectorAll("." + NOTE)) note.remove();
+  for (const input of document.querySelectorAll("[data-marked]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+    input.removeAttribute("data-marked");
+  }
+}
+
+function mark() {
+  unmark();
+  for (const [id, sentence] of Object.entries(props.value || {})) {
+    const field = document.getElementById(id);
+    const input = field && field.querySelector("input, textarea");
+    if (!input) continue;
+    const note = document.createElement("p");
+    note.className = NOTE;
+    note.id = id + "-problem";
+    note.textContent = sentence;
+    field.append(note);
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", note.id);
+    input.setAttribute("data-marked", "");
+  }
+}
+
+watch("value", mark);
+// What is folded away has no fields in the page; they are marked when it is opened.
+document.addEventListener("click", (event) => event.target.closest(".label-wrap") && setTimeout(mark, 300));
+mark();

@@ -1,0 +1,62 @@
+"""Label and help of every setting in Chinese, by dotted name. The English ones stand in the dataclasses (`knob`).
+
+Options of a family are named `<family>:options.<name>`. tests/test_words.py fails for a setting that is missing here.
+"""
+
+from __future__ import annotations
+
+CHINESE: dict[str, tuple[str, str]] = {
+    "base": ("基础模型", "内置基础模型的名称、本地文件夹、单个 .safetensors 文件，或 Hugging Face Hub 的 id。"),
+    "data.resolution": ("训练分辨率", "正方形训练图片的边长；其他比例的图片取相同面积。"),
+    "data.buckets": ("按比例分组", "按长宽比给图片分组，而不是全部裁成正方形。"),
+    "data.caption": ("通用说明文字", "没有自己说明文字的图片都用这一句。"),
+    "data.trigger_word": ("触发词", "加在每条说明文字前面的词；写进提示词就能唤起适配器。"),
+    "data.captions_from_names": ("用文件名作说明", "没有说明文字的图片取用文件名里的词。"),
+    "data.flip": ("左右翻转", "同时用镜像图片训练。不适合人脸和文字。"),
+    "data.validation_percent": ("验证比例", "留出多少图片不参与训练，用来测量验证损失。"),
+    "adapter.variant": ("适配器类型", "更新量的参数化方式。"),
+    "adapter.rank": ("秩", "更新量的宽度：越大能学得越多，文件也越大。"),
+    "adapter.alpha": ("Alpha", "更新量的缩放；alpha 等于秩时不缩放。"),
+    "adapter.dropout": ("随机失活", "训练时随机丢弃的适配器输入的比例。"),
+    "train.steps": ("训练步数", "优化器更新的次数。"),
+    "train.batch_size": ("批大小", "一批里的样本数，所有进程合计。"),
+    "train.accumulation": ("梯度累积", "每一步之前累加多少批的梯度。"),
+    "train.learning_rate": ("学习率", "优化器的最大步长。"),
+    "train.schedule": ("学习率变化", "预热之后学习率如何下降。"),
+    "train.warmup": ("预热", "学习率从零升到最大值所用的步数。"),
+    "train.weight_decay": ("权重衰减", "AdamW 的权重衰减系数。"),
+    "train.clip_norm": ("梯度裁剪", "超过这个长度的梯度会被缩短到它；0 表示关闭。"),
+    "train.ema": ("滑动平均", "保存的不是最后的权重，而是滑动平均，这是它的衰减率；0 表示关闭。"),
+    "train.seed": ("随机种子", "种子、数据、设置都相同，得到的适配器就相同。"),
+    "train.precision": (
+        "数值精度",
+        "冻结的基础模型用的数字格式。auto：设备原生支持 bf16 时用 bf16，否则用 fp32。",
+    ),
+    "train.device": ("设备", "auto：有 GPU 用第一块 GPU，否则用 CPU。"),
+    "train.gradient_checkpointing": ("梯度检查点", "激活值算两遍，以便少存一些：更慢，但省内存。"),
+    "train.checkpoint_every": ("保存检查点间隔", "每隔多少步保存一个检查点。"),
+    "train.keep_checkpoints": ("保留检查点数", "最多保留几个检查点。"),
+    "train.validate_every": ("验证间隔", "每隔多少步测一次验证损失。"),
+    "train.preview_every": ("预览间隔", "训练中每隔多少步画一张预览图；0 表示关闭。"),
+    "train.preview_prompt": ("预览提示词", "这些预览图的提示词；留空则用第一条说明文字。"),
+    "stable_diffusion:options.conv": (
+        "训练卷积层",
+        "UNet 的卷积层也加上适配器（LoCon）：风格学得更强，文件更大。",
+    ),
+    "stable_diffusion:options.text_encoder": (
+        "训练文本编码器",
+        "文本编码器也加上适配器：新词更容易学会，训练更慢。",
+    ),
+    "stable_diffusion:options.caption_dropout": (
+        "丢弃说明的比例",
+        "训练时不给说明文字的样本比例，供引导使用。",
+    ),
+    "stable_diffusion:options.min_snr": (
+        "Min-SNR γ",
+        "Min-SNR 的 gamma：平衡容易和困难的噪声级别；0 表示关闭。",
+    ),
+    "stable_diffusion:options.noise_offset": (
+        "噪声偏移",
+        "给噪声加一个随机的亮度偏移（适合很暗或很亮的图片）。",
+    ),
+}
