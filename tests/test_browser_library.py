@@ -121,7 +121,8 @@ def test_a_pickle_is_a_sentence_in_chinese_too(browser: Browser, url: str, tmp_p
     """Also on the Chinese page, and on a phone."""
     path = tmp_path / "weights.pt"
     path.write_bytes(pickle.dumps([1.0] * 10))
-    with visit(browser, f"{url}zh") as page:
+    with visit(browser, url) as page:
+        page.goto(f"{url}zh")
         page.set_viewport_size({"width": 390, "height": 844})
         open_library(page, "适配器库")
         expect(page.locator("#shelf")).to_contain_text("这里还是空的")
