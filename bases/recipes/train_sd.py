@@ -185,11 +185,11 @@ def assemble(model: Denoiser, folder: Path, output: Path) -> None:
         requires_safety_checker=False,
     ).to(dtype=torch.float16)
     pipeline.save_pretrained(output, safe_serialization=True, max_shard_size="9500KB")
-    config = output / "vae" / "config.json"
-    values = json.loads(config.read_text(encoding="utf-8"))
-    # diffusers notes the folder it was loaded from, which is nobody's business.
-    values.pop("_name_or_path", None)
-    config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    for config in output.glob("*/config.json"):
+        values = json.loads(config.read_text(encoding="utf-8"))
+        # diffusers notes the folder a part was loaded from, which is nobody's business.
+        values.pop("_name_or_path", None)
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
