@@ -36,7 +36,12 @@ class StableDiffusionOptions:
     conv: bool = knob(False, "Also adapt the convolutions of the UNet (LoCon): stronger for styles, larger file.")
     text_encoder: bool = knob(False, "Also adapt the text encoder: new words become easier to learn, training slower.")
     caption_dropout: float = knob(0.1, "Share of samples trained without their caption, for guidance.", low=0, high=1)
-    min_snr: float = knob(5.0, "Min-SNR gamma: evens out easy and hard noise levels; 0 turns it off.", low=0, high=100)
+    min_snr: float = knob(
+        0.0,
+        "Min-SNR gamma: evens out easy and hard noise levels; 0 turns it off. Not for bases with zero terminal SNR.",
+        low=0,
+        high=100,
+    )
     noise_offset: float = knob(
         0.0, "Adds a random shift of brightness to the noise (for very dark or light pictures).", low=0, high=1
     )

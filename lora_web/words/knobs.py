@@ -53,7 +53,7 @@ CHINESE: dict[str, tuple[str, str]] = {
     ),
     "stable_diffusion:options.min_snr": (
         "Min-SNR γ",
-        "Min-SNR 的 gamma：平衡容易和困难的噪声级别；0 表示关闭。",
+        "Min-SNR 的 gamma：平衡容易和困难的噪声级别；0 表示关闭。不适合零终端信噪比的基础模型。",
     ),
     "stable_diffusion:options.noise_offset": (
         "噪声偏移",
