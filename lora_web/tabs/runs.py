@@ -34,6 +34,7 @@ class RunsTab:
 
     def build(self, who: gr.BrowserState, demo: gr.Blocks) -> None:
         """Lay out the tab and connect it. The list is read when the tab is opened, and again while a run goes on."""
+        gr.Markdown(f"## {say('runs')}")
         self.problems = gr.HTML("", elem_id="runs-problems")
         self.history = history()
         self.shown, self.seen = gr.State(_PAGE), gr.State("")
