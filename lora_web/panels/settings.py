@@ -158,6 +158,8 @@ class Settings:
 
     def use_preset(self, name: Any, *values: Any) -> list[Any]:
         """Set what the preset sets; leave alone all else, right or wrong."""
+        if name is None:
+            return [gr.skip()] * len(self.components)
         base = values[[field.name for field in self.fields].index("base")]
         wanted = presets.values(self.family, base if self._allowed(base) else "", [name])
         return self._set(wanted)
