@@ -19,6 +19,8 @@ from lora_web.site import Site
 from lora_web.workspace import Limits, Workspace, is_token, new_token
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
+from pipelines.events import Failed
+from tests.run_parts import prepared, write
 from tests.web_parts import ROOT
 
 gr = pytest.importorskip("gradio")
@@ -140,7 +142,7 @@ def test_a_foreign_run_in_the_address_shows_nothing(page: Page) -> None:
     run = owner.runs_folder() / new_token()
     run.mkdir()
     (run / "run.json").write_text(RunConfig().to_json())
-    (run / "log.txt").write_text("a secret of the owner")
+    write(run, prepared(), Failed(1, ("a secret of the owner",)))
     assert "a secret of the owner" in page.said("restore", {"visitor": owner.token}, query=f"run={run.name}")
     for state in ({}, {"visitor": new_token()}, {"visitor": new_token(), "run": run.name}):
         assert "a secret of the owner" not in page.said("restore", state, query=f"run={run.name}")
