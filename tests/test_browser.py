@@ -89,7 +89,7 @@ def move_the_slider(page: sync_api.Page) -> None:
     """Every strength has its picture, and moving between them asks the server nothing."""
     page.locator("#prompt textarea").fill("a fox <b>&")
     page.locator("#show").click()
-    slider = page.locator("#ladder input[type=range]")
+    slider = page.locator("#ladder [data-part=slider]")
     expect(slider).to_be_visible(timeout=SLOW)
     expect(page.locator("#ladder")).to_contain_text("“a fox <b>&”")
     picture = page.locator('#ladder img[data-part="adapter"]')

@@ -188,7 +188,7 @@ def test_three_clicks_to_a_moving_slider(page: sync_api.Page) -> None:
     page.locator("#use-example").click()
     expect(page.locator("#report")).to_contain_text("18 pictures ready")
     page.locator("#train").click()
-    slider = page.locator("#ladder input[type=range]")
+    slider = page.locator("#ladder [data-part=slider]")
     wait_for(lambda: slider.is_visible(), "the ladder, which nobody asked for", 4 * SLOW / 1000)
     expect(page.locator("#prompt textarea")).to_have_value("a fox, openmoji")
     picture = page.locator('#ladder img[data-part="adapter"]')

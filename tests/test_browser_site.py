@@ -73,7 +73,7 @@ def test_a_run_from_start_to_file_in_chinese(
         expect(page.locator("#status")).to_contain_text("完成")
         page.locator("#prompt textarea").fill("a fox")
         page.locator("#show").click()
-        expect(page.locator("#ladder input[type=range]")).to_be_visible(timeout=SLOW)
+        expect(page.locator("#ladder [data-part=slider]")).to_be_visible(timeout=SLOW)
         with page.expect_download(timeout=SLOW) as download:
             page.locator("#download-kohya").click()
         assert download.value.suggested_filename.endswith(".safetensors")

@@ -186,7 +186,7 @@ def test_every_problem_is_told_at_once(page: Page) -> None:
 
 
 def test_a_preview_without_a_run_and_one_with_bad_numbers_are_sentences(page: Page) -> None:
-    assert "no trained adapter" in page.said("picture", {}, "a fox", "", 0, 25, 5)
+    assert "no trained adapter" in page.said("picture", {}, "a fox", "", 0, 25, 5, "0 … 1.5")
     from lora_web.previews import read_request
 
     with pytest.raises(ProblemsError) as caught:
