@@ -20,7 +20,7 @@ from tests.web_parts import ROOT, wait_for
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 COMMAND, RUN_JSON = "#command textarea", "#run-json textarea"
 
