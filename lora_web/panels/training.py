@@ -10,6 +10,7 @@ import gradio as gr
 from pipelines.errors import ProblemsError
 
 from .. import progress
+from ..plots import loss_plot
 from ..site import Site
 from ..status import RESUMABLE, Status
 from ..text import say
@@ -27,20 +28,7 @@ class Training:
         self.site = site
         gr.Markdown(f"## {say('progress')}")
         self.status = gr.HTML(progress.status(None, ""), elem_id="status")
-        self.plot = gr.LinePlot(
-            x="step",
-            y="loss",
-            color="line",
-            label=say("plot"),
-            height=220,
-            x_title=say("plot.step"),
-            y_title=say("plot.loss"),
-            buttons=[],
-            colors_in_legend=[],
-            color_map={say(key): colour for key, colour in _COLOURS.items()},
-            visible=False,
-            elem_id="plot",
-        )
+        self.plot = loss_plot(say("plot"), 220, {say(key): colour for key, colour in _COLOURS.items()}, "plot")
         self.strip = gr.HTML("", apply_default_css=False, elem_id="strip")
         with gr.Row(elem_id="run-buttons"):
             self.sample = gr.Button(say("sample"), interactive=False, elem_id="sample", min_width=100)

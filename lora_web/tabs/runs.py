@@ -14,6 +14,7 @@ from pipelines.errors import ProblemsError
 from .. import comparison, sentences
 from ..history import cards, history
 from ..panels import QUICK, SET_URL
+from ..plots import loss_plot
 from ..site import Site
 from ..text import say, spoken
 from ..workspace import Visitor
@@ -40,20 +41,7 @@ class RunsTab:
         self.shown, self.seen = gr.State(_PAGE), gr.State("")
         self.timer = gr.Timer(2.0, active=False)
         self.table = gr.HTML("", apply_default_css=False, elem_id="comparison")
-        self.plot = gr.LinePlot(
-            x="step",
-            y="loss",
-            color="line",
-            label=say("compare.plot"),
-            height=240,
-            x_title=say("plot.step"),
-            y_title=say("plot.loss"),
-            buttons=[],
-            colors_in_legend=[],
-            color_map=_COLOURS,
-            visible=False,
-            elem_id="comparison-plot",
-        )
+        self.plot = loss_plot(say("compare.plot"), 240, _COLOURS, "comparison-plot")
         listed = [self.seen, self.history, self.timer]
         compared = [self.table, self.plot]
         look: dict[str, Any] = {"inputs": [who, self.shown, self.seen], "outputs": listed, **QUICK}
