@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import statistics
 import tempfile
 import zipfile
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.browser_parts import chromium
 from tests.web_parts import serve
 
 _WATCH = """
@@ -117,12 +117,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=500)
     count = parser.parse_args().pictures
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     expect.set_options(timeout=300_000)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         archive = Path(folder) / "pictures.zip"
         make_zip(archive, count)
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         with serve(Path(folder) / "workspace", Path(folder) / "server.log") as url:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(300_000)

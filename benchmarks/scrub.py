@@ -17,8 +17,8 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.example_adapter import train
-from tests.browser_parts import chromium
-from tests.web_parts import new_visitor, serve
+from tests.browser_parts import chromium, is_of_the_ladder
+from tests.web_parts import serve
 
 RUN = "0123456789abcdef" * 2
 # Each move is made when the frame of the one before has been painted, so that none hides behind another.
@@ -50,11 +50,11 @@ REOPEN = """() => new Promise((done) => {
 def open_run(page: Page, url: str, workspace: Path, run: Path) -> None:
     """Give the visitor the run and draw its first ladder."""
     page.goto(url)
-    page.locator("#use-example:enabled").click()
-    shutil.copytree(run, new_visitor(workspace) / "runs" / RUN)
+    page.locator("#use-example:enabled").wait_for()
+    (visitor,) = (workspace / "visitors").iterdir()
+    shutil.copytree(run, visitor / "runs" / RUN)
+    # A run that can be tried is shown without being asked for.
     page.goto(f"{url}?run={RUN}")
-    page.locator("#prompt textarea").fill("a house, openmoji")
-    page.locator("#show:enabled").click()
     page.locator('#ladder [data-part="zero"]:visible').wait_for()
 
 
@@ -78,7 +78,7 @@ def main() -> None:
             page.set_default_timeout(900_000)
             open_run(page, url, workspace, run)
             asked: list[str] = []
-            page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+            page.on("request", lambda request: asked.append(request.url) if is_of_the_ladder(request) else None)
             moves = page.evaluate(MOVES, args.moves)
             requests = len(asked)
             again = [page.evaluate(REOPEN) for _ in range(9)]

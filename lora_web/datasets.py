@@ -247,11 +247,13 @@ class Desk:
         kept = {sample.id: sample for sample in self._taken_out()} if names else {}
         refused: dict[str, list[str]] = {}
         for name in names:
+            if name in found:
+                continue
             if name in kept:
                 target = self.folder / kept[name].path.name
                 kept[name].path.replace(target)
                 found[name] = dataclasses.replace(kept[name], path=target)
-            elif name not in found:
+            else:
                 refused[name] = [say("picture_gone")]
         return refused
 

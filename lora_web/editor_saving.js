@@ -27,8 +27,9 @@ const saver = {
     this.soon();
   },
   take(gone, come) {
-    for (const id of gone) if (!this.restore.delete(id)) this.remove.add(id);
-    for (const id of come) if (!this.remove.delete(id)) this.restore.add(id);
+    // What is asked twice is done once; whoever takes out and restores in one breath gets the picture back as an answer.
+    for (const id of gone) { this.restore.delete(id); this.remove.add(id); }
+    for (const id of come) { this.remove.delete(id); this.restore.add(id); }
     this.soon();
   },
   soon(after = SOON) {
@@ -83,8 +84,8 @@ const saver = {
     const { edits, remove, restore } = this.flying;
     this.flying = null;
     for (const [id, fields] of edits) this.edits.set(id, { ...fields, ...this.edits.get(id) });
-    for (const id of remove) if (!this.restore.delete(id)) this.remove.add(id);
-    for (const id of restore) if (!this.remove.delete(id)) this.restore.add(id);
+    for (const id of remove) if (!this.restore.has(id)) this.remove.add(id);
+    for (const id of restore) if (!this.remove.has(id)) this.restore.add(id);
   },
   unsaved() {
     const all = {};

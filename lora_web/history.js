@@ -33,8 +33,10 @@ function rename(card) {
     card.rename.focus();
   };
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") finish(true);
-    if (event.key === "Escape") finish(false);
+    if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape")) return;
+    // The button gets the focus back, and would be pressed by the same key.
+    event.preventDefault();
+    finish(event.key === "Enter");
   });
   field.addEventListener("blur", () => finish(true));
   card.title.replaceWith(field);

@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
@@ -152,8 +153,8 @@ class Supervisor:
             if row.state == "running" and not alive:
                 row = self._settle(run, row)
             elif alive and journal.ending and journal.ending_offset > row.start:
-                state, problems = folders.outcome(journal, row.start, None, launched=True)
-                row = dataclasses.replace(row, state=state, problems=problems)
+                # Its process has written its ending and is about to go.
+                row = dataclasses.replace(row, **self._outcome(run, row, None))
             return status_of(run, row, journal, self._ahead(row), self.longest)
 
     def history(self, visitor: Visitor) -> list[Record]:
@@ -254,22 +255,25 @@ class Supervisor:
 
     def _settle(self, run: Path, row: Row) -> Row:
         """Write down how a run ended."""
-        child, journal = self._children.get(run), self._journal(run)
-        code = child.poll() if child else None
+        child = self._children.get(run)
+        self._store.change(run.name, **self._outcome(run, row, child.poll() if child else None))
+        return self._row(run)
+
+    def _outcome(self, run: Path, row: Row, code: int | None) -> dict[str, Any]:
+        """What the row of a launched run becomes at its end."""
+        journal = self._journal(run)
         state, problems = folders.outcome(journal, row.start, code, launched=True)
         ended = max(folders.last_change(run) or 0.0, row.started or row.created)
-        self._store.change(
-            run.name,
-            state=state,
-            problems=problems,
-            code=code,
-            ended=ended,
-            trained=row.trained + ended - (row.started or ended),
-            step=journal.step,
-            steps=journal.steps or row.steps,
-            loss=journal.last_loss,
-        )
-        return self._row(run)
+        return {
+            "state": state,
+            "problems": problems,
+            "code": code,
+            "ended": ended,
+            "trained": row.trained + ended - (row.started or ended),
+            "step": journal.step,
+            "steps": journal.steps or row.steps,
+            "loss": journal.last_loss,
+        }
 
     def _alive(self, run: Path, row: Row) -> bool:
         child = self._children.get(run)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SENTENCES = {
     "told": "{sentence}",
-    "pictures": "{count} pictures, each seen about {passes} times",
+    "pictures": "{count} pictures, each seen about {passes}×",
     "few": "There are only {count} pictures; 10 or more teach an adapter what they have in common",
     "small": "{count} of {all} pictures are smaller than the training size and will be enlarged ({names}); "
     "use larger ones",
@@ -38,7 +38,7 @@ SENTENCES = {
     "no_trigger": "No word is in every caption and there is no trigger word: the adapter will change every picture, "
     "which is right for a style; for a subject, choose a rare word",
     "validation": "Only {count} of {all} pictures is held out for validation; its loss will jump about",
-    "passes": "Each picture is seen only about {passes} times; {steps} steps would show each 20 times",
+    "passes": "Each picture is seen only about {passes}×; {steps} steps would show each 20×",
     "batch": "A batch of {batch} is larger than the set: the same picture stands in it several times",
     "preset": "The settings are those of another base: training size {got} px where this base draws {native} px",
     "rate": "A learning rate of {got} is high for a base of this size; its pictures may fall apart",

@@ -15,7 +15,7 @@ import pytest
 from tests.web_parts import PATIENCE, serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
 SLOW = PATIENCE * 1000
 # Said by Gradio itself: when it draws a plot, when it uploads, and when a page is left while it listens to the server.
@@ -112,6 +112,11 @@ def is_fault(message: ConsoleMessage) -> bool:
 
 def is_foreign(address: str, url: str) -> bool:
     return not address.startswith((url, "data:", "blob:"))
+
+
+def is_of_the_ladder(request: Request) -> bool:
+    """Whether the ladder asks the server something; the page's own timer asks on, without an event of its own."""
+    return "/queue/join" in request.url and bool((request.post_data_json or {}).get("event_data"))
 
 
 def settle(page: Page, base: Path, **settings: object) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser_parts import SLOW, plot, run_folder, settle, state, step_of
+from tests.browser_parts import SLOW, is_of_the_ladder, plot, run_folder, settle, state, step_of
 from tests.web_parts import wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -83,11 +83,6 @@ def survive_a_kill(page: sync_api.Page, workspace: Path) -> None:
     page.locator("#resume").click()
     expect(state(page, "running")).to_be_visible()
     wait_for(lambda: step_of(page) > reached, "the resumed run to pass where it was")
-
-
-def is_of_the_ladder(request: sync_api.Request) -> bool:
-    """Whether the ladder asks the server something; the page's own timer asks on, without an event of its own."""
-    return "/queue/join" in request.url and bool((request.post_data_json or {}).get("event_data"))
 
 
 def move_the_slider(page: sync_api.Page) -> None:

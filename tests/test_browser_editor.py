@@ -202,7 +202,8 @@ def test_no_accessibility_faults_in_the_editor(page: Page, url: str, path: str, 
     page.goto(f"{url}{path}")
     page.locator("#use-example").click()
     expect(cards(page)).to_have_count(18)
-    page.locator("#editor details summary").click()
+    for fold in page.locator("#editor details summary").all():
+        fold.click()
     page.locator('[data-part="crops"]').check()
     wait_for(lambda: page.locator("#gallery .crop:visible").count() == 18, "the frames")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -7,14 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import RunConfig, with_values
 from pipelines.presets import values
-from tests.browser_parts import SLOW, run_folder, settle, state, visit
+from tests.browser_parts import SLOW, run_folder, settle, state
 from tests.web_parts import ROOT, wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -104,9 +104,9 @@ def test_settings_come_from_a_file_a_paste_and_a_fix(page: sync_api.Page, tmp_pa
     config = with_values(RunConfig(), {"data.path": "elsewhere", "train.steps": 77, "options.conv": True})
     (tmp_path / "run.json").write_text(config.to_json())
     open_text(page)
-    page.locator("#load-file input[type=file], input#load-file, #load-file + input").first.set_input_files(
-        tmp_path / "run.json"
-    )
+    with page.expect_file_chooser() as chooser:
+        page.locator("#load-file").click()
+    chooser.value.set_files(tmp_path / "run.json")
     expect(number(page, "train-steps")).to_have_value("77")
     expect(page.locator(RUN_JSON)).to_have_value(re.compile('"conv": true'))
     assert json.loads(page.locator(RUN_JSON).input_value())["data"]["path"] == "dataset"
@@ -162,24 +162,19 @@ def test_time_and_memory_are_measured_while_the_form_stands_still(
     expect(page.locator('#preflight [data-kind="time"]')).to_contain_text("400 steps of")
 
 
-@pytest.fixture
-def chinese(browser: sync_api.Browser, url: str) -> Iterator[sync_api.Page]:
-    with visit(browser, url + "zh") as page:
-        yield page
-
-
-def test_the_form_is_chinese_on_the_chinese_page(chinese: sync_api.Page) -> None:
-    steps = chinese.locator("#set-train-steps")
+def test_the_form_is_chinese_on_the_chinese_page(page: sync_api.Page, url: str) -> None:
+    page.goto(f"{url}zh?lang=zh")
+    steps = page.locator("#set-train-steps")
     expect(steps).to_contain_text("训练步数")
     expect(steps).to_contain_text("优化器更新的次数")
-    number(chinese, "train-steps").fill("0")
-    expect(chinese.locator("#set-train-steps .field-problem")).to_contain_text("不能小于 1")
-    chinese.locator("#train").click()
-    expect(chinese.locator("#problems .problems")).to_contain_text("训练步数（train.steps） 是 0")
-    number(chinese, "train-steps").fill("200")
-    chinese.locator("#use-example").click()
-    expect(chinese.locator("#preflight")).to_contain_text("每条说明文字里都有“openmoji”")
-    expect(chinese.locator("#preset-effort")).to_contain_text("快速看看")
+    number(page, "train-steps").fill("0")
+    expect(page.locator("#set-train-steps .field-problem")).to_contain_text("不能小于 1")
+    page.locator("#train").click()
+    expect(page.locator("#problems .problems")).to_contain_text("训练步数（train.steps） 是 0")
+    number(page, "train-steps").fill("200")
+    page.locator("#use-example").click()
+    expect(page.locator("#preflight")).to_contain_text("每条说明文字里都有“openmoji”")
+    expect(page.locator("#preset-effort")).to_contain_text("快速看看")
 
 
 @pytest.mark.slow
@@ -193,6 +188,7 @@ def test_three_clicks_to_a_moving_slider(page: sync_api.Page) -> None:
     expect(page.locator("#prompt textarea")).to_have_value("a fox, openmoji")
     picture = page.locator('#ladder img[data-part="adapter"]')
     before = picture.get_attribute("src")
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] * 0.66, box["y"] + box["height"] / 2)

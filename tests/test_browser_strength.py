@@ -20,8 +20,8 @@ from pipelines import worker
 from pipelines.events import Finished
 from pipelines.family import PreviewRequest
 from pipelines.preview import PreviewSession
-from tests.browser_parts import SLOW, run_folder
-from tests.web_parts import new_visitor, tiny_config
+from tests.browser_parts import SLOW, is_of_the_ladder, run_folder
+from tests.web_parts import tiny_config
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -48,18 +48,22 @@ def trained(tiny_base: Callable[[str], Path], pictures: Path, tmp_path_factory: 
 @pytest.fixture
 def panel(page: sync_api.Page, workspace: Path, trained: Path) -> sync_api.Page:
     """The page of a visitor who has that run, with a ladder shown."""
-    known = {path.parents[1] for path in workspace.glob("visitors/*/datasets/*")}
+    known = set(workspace.glob("visitors/*/datasets/*/metadata.jsonl"))
     page.locator("#use-example").click()
+    expect(page.locator("#report")).to_contain_text("18 pictures ready")
+    (written,) = set(workspace.glob("visitors/*/datasets/*/metadata.jsonl")) - known
     name = secrets.token_hex(16)
-    shutil.copytree(trained, new_visitor(workspace, known) / "runs" / name)
+    shutil.copytree(trained, written.parents[2] / "runs" / name)
     page.goto(f"{page.url.partition('?')[0]}?run={name}")
-    expect(page.locator("#show")).to_be_enabled()
+    # A run that can be tried is shown without being asked for.
+    expect(part(page, "slider")).to_be_visible(timeout=SLOW)
+    unasked = part(page, "adapter").get_attribute("src") or ""
     page.locator("#preview-settings > button").click()
     page.locator("#preview-steps input").fill(str(REQUEST.steps))
     page.locator("#prompt textarea").fill(REQUEST.prompt)
     page.locator("#show").click()
-    expect(page.locator("#ladder [data-part=slider]")).to_be_visible(timeout=SLOW)
-    expect(page.locator("#ladder [data-part=zero]")).to_contain_text("12288 bytes compared, none differs")
+    expect(part(page, "adapter")).not_to_have_attribute("src", unasked, timeout=SLOW)
+    expect(part(page, "zero")).to_contain_text("12288 bytes compared, none differs")
     return page
 
 
@@ -86,7 +90,7 @@ def test_scrub_without_the_server_and_rest_with_it(
     session = PreviewSession("stable_diffusion", str(tiny_base("sd1")))
     adapter = trained / "adapter" / "adapter.safetensors"
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+    page.on("request", lambda request: asked.append(str(request.post_data)) if is_of_the_ladder(request) else None)
 
     # The slider never rests: every rung and what is between them, by keyboard, in one breath.
     slider.focus()

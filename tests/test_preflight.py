@@ -54,7 +54,7 @@ def test_a_good_run_has_only_facts(config: RunConfig, dataset: Path) -> None:
     findings = check(config, dataset, dataset)
     assert {finding.level for finding in findings} == {"fact"}
     told = " ".join(map(str, findings))
-    assert "6 pictures, each seen about 10 times" in told and "“disc”" in told
+    assert "6 pictures, each seen about 10×" in told and "“disc”" in told
     assert errors(findings) == []
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,19 +83,6 @@ def serve(workspace: Path, log: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.end()
-
-
-def new_visitor(workspace: Path, known: Iterable[Path] = ()) -> Path:
-    """The folder of the visitor who has just taken pictures, when it is there; `known` are those of others."""
-    found: set[Path] = set()
-
-    def look() -> bool:
-        found.update(path.parents[1] for path in workspace.glob("visitors/*/datasets/*") if not path.suffix)
-        found.difference_update(known)
-        return bool(found)
-
-    wait_for(look, "the pictures of a new visitor")
-    return found.pop()
 
 
 def answers(url: str) -> bool:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from ..text import say
 
 # Events of the page itself: none is public. `api_visibility` hides them, `queue(api_open=False)` closes the rest.
 QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
 SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}
+
+
+def asked(question: str) -> dict[str, Any]:
+    """For a click with the browser's state as its one input: asks first. A person who says no sends null."""
+    js = f"(who) => window.confirm({json.dumps(say(question))}) ? [who] : [null]"
+    # Whoever says no and presses again at once is asked again.
+    return {**QUICK, "trigger_mode": "multiple", "js": js}
+
 
 # Puts the run a page watches into its address.
 SET_URL = """(who) => {

@@ -11,14 +11,12 @@ from .. import sentences
 from ..site import Site
 from ..text import say, spoken
 from ..workspace import megabytes
-from . import QUICK
+from . import QUICK, asked
 
 _PROGRAMS = ("gradio", "torch", "diffusers", "transformers", "peft", "safetensors")
-# A person who says no sends null, which the server takes for nothing at all.
-_SURE = "(who) => window.confirm({question}) ? [who] : [null]"
-# The address may name a run that is gone.
-_AGAIN = """(done) => {
-  if (!done) return;
+# The browser has forgotten who it was: everything on the page, and perhaps the run in its address, is gone.
+_AGAIN = """(who) => {
+  if (who && who.visitor) return;
   const url = new URL(window.location.href);
   url.searchParams.delete("run");
   window.location.replace(url);
@@ -34,15 +32,12 @@ class Trust:
             gr.HTML(sentences.promises(self._promises(), _versions()), apply_default_css=False)
             self.used = gr.HTML("", apply_default_css=False, elem_id="used")
             self.forget = gr.Button(say("forget"), variant="stop", elem_id="forget", min_width=100)
-            self.done = gr.State(False)
 
     def connect(self) -> None:
         """Events of this panel alone."""
-        sure = _SURE.format(question=sentences.as_script(say("forget_sure")))
         self.box.expand(spoken(self.measure), [self.who], [self.used], **QUICK)
-        self.forget.click(spoken(self.forget_all), [self.who], [self.who, self.used, self.done], js=sure, **QUICK).then(
-            None, [self.done], js=_AGAIN
-        )
+        gone = self.forget.click(spoken(self.forget_all), [self.who], [self.who, self.used], **asked("forget_sure"))
+        gone.then(None, [self.who], js=_AGAIN)
 
     def measure(self, state: Any) -> str:
         """How much of their space a visitor has used."""
@@ -52,14 +47,14 @@ class Trust:
 
     def forget_all(self, state: Any) -> list[Any]:
         """Delete everything of a visitor, who has said yes."""
-        if state is None:
-            return [gr.skip(), gr.skip(), False]
+        if not state:
+            return [gr.skip(), gr.skip()]
         visitor, _ = self.site.who(state)
         try:
             self.site.forget(visitor)
         except OSError as error:
-            return [gr.skip(), sentences.problems([say("not_forgotten", reason=error.strerror)]), False]
-        return [{}, sentences.quiet(say("forgotten")), True]
+            return [gr.skip(), sentences.problems([say("not_forgotten", reason=error.strerror)])]
+        return [{}, sentences.quiet(say("forgotten"))]
 
     def _promises(self) -> list[tuple[str, list[str]]]:
         limits = self.site.workspace.limits

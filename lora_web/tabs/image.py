@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from pipelines.errors import ProblemsError
 from ..datasets import Desk
 from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
-from ..panels import QUICK, SET_URL
+from ..panels import QUICK, SET_URL, asked
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
 from ..panels.strength import Strength
@@ -24,8 +23,8 @@ from ..panels.training import Training
 from ..site import Site
 from ..text import say, spoken
 
-# The ladder of a run that has just ended, as if the person had asked for it.
-_PRESS_SHOW = """(run) => { if (run) document.getElementById("show").click(); }"""
+# The ladder of a run that has just ended, as if the person had asked for it. The button is off when there is none.
+_PRESS_SHOW = """() => { document.querySelector("#show:enabled")?.click(); }"""
 
 
 class ImageTab:
@@ -67,15 +66,13 @@ class ImageTab:
         ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
         self.ready.change(
             spoken(self.first_prompt), [self.who, self.strength.prompt], [self.strength.prompt], **QUICK
-        ).then(fn=None, inputs=[self.ready], js=_PRESS_SHOW)
+        ).then(fn=None, js=_PRESS_SHOW)
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
         training.resume.click(spoken(self.go_on), [self.who], [settings.problems, *self.run], **QUICK)
-        sure = f"(who) => window.confirm({json.dumps(say('discard_sure'))}) ? who : {{}}"
-        training.discard.click(
-            spoken(self.throw_away), [self.who], [self.who, self.strength.ladder, *self.run], js=sure, **QUICK
-        ).then(**set_url)
+        changed = [self.who, self.strength.ladder, *self.run]
+        training.discard.click(spoken(self.throw_away), [self.who], changed, **asked("discard_sure")).then(**set_url)
 
     def watched(self, state: Any) -> Entry:
         """The adapter of the run a page watches. Raises ProblemsError when there is none."""
@@ -177,7 +174,7 @@ class ImageTab:
         return [self.settings.tell(said), *self._view(who)]
 
     def throw_away(self, state: Any) -> list[Any]:
-        """Delete the run. A person who said no sends an empty state: nothing changes."""
+        """Delete the run. A person who said no sends nothing: nothing changes."""
         if not state:
             return [gr.skip()] * (2 + len(self.run))
         visitor, who = self.site.who(state)

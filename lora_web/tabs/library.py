@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from .. import sentences
 from ..cards import TITLE_LENGTH, picture_of_uri, set_cover
 from ..entries import Entry
 from ..library import Library
-from ..panels import QUICK, SLOW
+from ..panels import QUICK, SLOW, asked
 from ..panels.strength import FAULTS, Strength
 from ..shelf import cards_for, layer_tables, particulars, shelf
 from ..site import Site
@@ -115,8 +114,8 @@ class LibraryTab:
         gr.on([self.rename.click, self.name.submit], spoken(self.retitle), [who, self.name], changed, **QUICK)
         self.cover.click(spoken(self.take_cover), [who, self.wrong], changed, js=_SHOWN_PICTURE, **QUICK)
         self.fold.expand(spoken(self.show_layers), [who], [self.layers], **SLOW)
-        sure = f"(who) => window.confirm({json.dumps(say('library.delete_sure'))}) ? who : {{}}"
-        self.delete.click(spoken(self.throw_away), [who], [who, self.wrong, self.shelf, *self.chosen], js=sure, **QUICK)
+        removed = [who, self.wrong, self.shelf, *self.chosen]
+        self.delete.click(spoken(self.throw_away), [who], removed, **asked("library.delete_sure"))
 
     def look(self, state: Any) -> list[Any]:
         """The tab was opened: every card, and the adapter that was chosen last."""
@@ -175,7 +174,7 @@ class LibraryTab:
             return sentences.problems([say("failed_preview", reason=error or type(error).__name__)])
 
     def throw_away(self, state: Any) -> list[Any]:
-        """Delete the chosen adapter. A person who said no sends an empty state: nothing changes."""
+        """Delete the chosen adapter. A person who said no sends nothing: nothing changes."""
         if not state:
             return [gr.skip()] * (2 + self._count)
         visitor, who = self.site.who(state)
