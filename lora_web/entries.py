@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
+from . import folders
 from .cards import read_card
 from .folders import ADAPTER
 from .text import say
@@ -48,7 +49,7 @@ def of_run(run: Path) -> Entry:
     if not (run / ADAPTER).is_file():
         raise ProblemsError(say("need_adapter"))
     config = RunConfig.load(run / "run.json")
-    title = str(read_card(run / ADAPTER).get("title", "")) or config.data.trigger_word.strip() or say("library.unnamed")
+    title = str(read_card(run / ADAPTER).get("title", "")) or folders.title(run)
     dataset = run / "dataset"
     return Entry(
         run / ADAPTER, config.family, config.base, config.options, title, run, dataset if dataset.is_dir() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
@@ -25,3 +25,13 @@ def loss_plot(label: str, height: int, colours: Mapping[str, str], elem_id: str)
         visible=False,
         elem_id=elem_id,
     )
+
+
+def drawn(rows: Sequence[tuple[int, float, str]], steps: int) -> gr.LinePlot:
+    """The update of a plot with (step, loss, line) over an axis that stands still; without rows there is no plot."""
+    if not rows:
+        return gr.LinePlot(visible=False)
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=["step", "loss", "line"])
+    return gr.LinePlot(table, x_lim=[0, max(1, steps)], visible=True)

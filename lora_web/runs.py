@@ -172,9 +172,9 @@ class Supervisor:
                 if row.state in ACTIVE:
                     found = self.status(run)
                     loss = found.curve[-1][2] if found.curve else None
-                    row = dataclasses.replace(
-                        self._row(run), state=found.state, step=found.step, steps=found.steps, loss=loss
-                    )
+                    now: dict[str, Any] = {"state": found.state, "problems": found.problems}
+                    now |= {"step": found.step, "steps": found.steps}
+                    row = dataclasses.replace(self._row(run), **now, loss=loss)
                     ahead = found.ahead
                 adapter = run / ADAPTER
                 kept = adapter if adapter.is_file() and row.state != "running" else None

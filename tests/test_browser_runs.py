@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,8 +216,13 @@ def accessible(page: sync_api.Page) -> None:
         page.evaluate("document.body.classList.toggle('dark')")
 
 
-def test_a_run_that_cannot_work_says_why(browser: sync_api.Browser, server: Server, tmp_path: Path) -> None:
-    """A newcomer's empty history on a phone; then a base that is not there."""
+def test_a_run_that_cannot_work_says_why(
+    browser: sync_api.Browser, server: Server, tiny_base: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A newcomer's empty history on a phone; then a base that was damaged on its way."""
+    base = shutil.copytree(tiny_base("sd1"), tmp_path / "damaged")
+    weights = base / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
     with visit(browser, server.url) as page:
         page.set_viewport_size({"width": 390, "height": 844})
         page.get_by_role("tab", name="Runs", exact=True).click()
@@ -224,14 +230,14 @@ def test_a_run_that_cannot_work_says_why(browser: sync_api.Browser, server: Serv
         page.get_by_role("tab", name="Stable Diffusion", exact=True).click()
         page.locator("#use-example").click()
         expect(page.locator("#report")).to_contain_text("18 pictures ready")
-        settle(page, tmp_path / "nothing", **{"train-steps": 3})
+        settle(page, base, **{"train-steps": 3})
         page.locator("#train").click()
         expect(state(page, "failed")).to_be_visible(timeout=240_000)
-        expect(page.locator("#status .problems")).to_contain_text("nothing")
+        expect(page.locator("#status .problems")).to_contain_text("damaged")
         title_of(page, "^Failed · ")
         page.get_by_role("tab", name="Runs", exact=True).click()
         card = page.locator("#history li")
         expect(card).to_have_attribute("data-state", "failed")
-        expect(card.locator('[data-part="reason"]')).to_contain_text("nothing")
+        expect(card.locator('[data-part="reason"]')).to_contain_text("damaged")
         expect(card.get_by_role("button", name="Resume")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

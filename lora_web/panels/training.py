@@ -10,7 +10,7 @@ import gradio as gr
 from pipelines.errors import ProblemsError
 
 from .. import progress
-from ..plots import loss_plot
+from ..plots import drawn, loss_plot
 from ..site import Site
 from ..status import RESUMABLE, Status
 from ..text import say
@@ -108,10 +108,7 @@ def _buttons(found: Status | None) -> list[tuple[Any, Callable[[], Any]]]:
 
 def _plot(found: Status) -> Any:
     """The loss, raw and smoothed, and the validation loss, over an axis that stands still."""
-    import pandas as pd
-
     rows = [(step, loss, say("plot.raw")) for step, loss, _ in found.curve]
     rows += [(step, smooth, say("plot.smooth")) for step, _, smooth in found.curve]
     rows += [(step, loss, say("plot.validation")) for step, loss in sorted(found.validations.items())]
-    table = pd.DataFrame(rows, columns=["step", "loss", "line"])
-    return gr.LinePlot(table, x_lim=[0, max(1, found.steps)], visible=bool(rows))
+    return drawn(rows, found.steps)

@@ -14,7 +14,7 @@ from pipelines.errors import ProblemsError
 from .. import comparison, sentences
 from ..history import cards, history
 from ..panels import QUICK, SET_URL
-from ..plots import loss_plot
+from ..plots import drawn, loss_plot
 from ..site import Site
 from ..text import say, spoken
 from ..workspace import Visitor
@@ -119,13 +119,9 @@ class RunsTab:
         runs = [visitor.run(name) for name in names] if isinstance(names, list) else []
         if len(runs) != 2 or None in runs:
             return ["", gr.LinePlot(visible=False)]
-        import pandas as pd
-
         first, second = (comparison.Side(run, self.site.supervisor.status(run)) for run in runs if run)
         rows = comparison.curves((first, second))
-        steps = max(1, first.status.steps, second.status.steps)
-        table = pd.DataFrame(rows, columns=["step", "loss", "line"])
-        return [comparison.table((first, second)), gr.LinePlot(table, x_lim=[0, steps], visible=bool(rows))]
+        return [comparison.table((first, second)), drawn(rows, max(first.status.steps, second.status.steps))]
 
 
 def build(site: Site, who: gr.BrowserState, demo: gr.Blocks) -> None:

@@ -13,7 +13,6 @@ WORDS = {
     ),
     "library.try": ("Try it", "试用"),
     "library.shelf": ("Your adapters", "你的适配器"),
-    "library.unnamed": ("Unnamed adapter", "未命名的适配器"),
     "library.rank": ("rank {rank}", "秩 {rank}"),
     "library.ranks": ("ranks {low} to {high}", "秩 {low} 到 {high}"),
     "library.recommended": ("Recommended strength {strength}", "建议强度 {strength}"),
