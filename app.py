@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(say("port_taken", port=port or 7860, host=args.host), file=sys.stderr)
         return 2
     print(say("ready", url=url), flush=True)
+    # Whoever runs servers ends them with SIGTERM: the same as Ctrl+C, also where a shell has turned that off.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, signal.default_int_handler)
     demo.block_thread()
     return 0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from . import folders
+from pipelines.config import leaves
+
+from . import folders, form
 from .progress import picture
 from .status import Status
 from .text import duration, say
@@ -82,19 +83,16 @@ def _different(sides: tuple[Side, Side]) -> list[tuple[str, str, str]]:
 
 
 def _flat(run: Path) -> dict[str, str]:
-    """Settings by dotted name, as text."""
+    """Settings as text, by the name the form gives them and the one they have elsewhere."""
     config = folders.settings(run)
-    found: dict[str, str] = {}
-
-    def walk(part: Mapping[str, Any], prefix: str) -> None:
-        for name, value in part.items():
-            if isinstance(value, Mapping):
-                walk(value, f"{prefix}{name}.")
-            else:
-                found[prefix + name] = f"{value:g}" if isinstance(value, float) else str(value)
-
-    if config:
-        walk(config.to_dict(), "")
+    if config is None:
+        return {}
+    known, found = {field.name: field for field in form.fields(config.family)}, {}
+    for name, value in leaves(config).items():
+        if name in known:
+            found[f"{known[name].label} ({name})"] = known[name].value(value)
+        else:
+            found[name] = str(value)
     return found
 
 

@@ -92,7 +92,7 @@ class TrainConfig:
     steps: int = knob(200, "Optimizer steps.", low=1, high=1_000_000, advanced=False)
     batch_size: int = knob(4, "Samples in a batch, over all processes.", low=1, high=1024, advanced=False)
     accumulation: int = knob(1, "Batches whose gradients are added up before each step.", low=1, high=256)
-    learning_rate: float = knob(1e-3, "Peak step size of the optimizer.", low=1e-8, high=1.0, advanced=False)
+    learning_rate: float = knob(3e-3, "Peak step size of the optimizer.", low=1e-8, high=1.0, advanced=False)
     schedule: str = knob(
         "cosine", "How the learning rate falls after warm-up.", choices=("constant", "linear", "cosine")
     )
@@ -100,7 +100,7 @@ class TrainConfig:
     weight_decay: float = knob(0.0, "AdamW weight decay.", low=0, high=1)
     clip_norm: float = knob(1.0, "Gradients longer than this are shortened to it; 0 turns it off.", low=0, high=1000)
     ema: float = knob(
-        0.0,
+        0.95,
         "Decay of the moving average that is saved in place of the last weights; 0 turns it off.",
         low=0,
         high=0.99999,

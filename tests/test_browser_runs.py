@@ -19,7 +19,7 @@ from tests.web_parts import Server, wait_for
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = pytest.mark.browser
 # Said by the browser while there is no server, or no network, to answer the page.
 AWAY = ("ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED")
 AWAY = (*AWAY, "ERR_NETWORK", "ERR_EMPTY_RESPONSE", "Failed to fetch", "Could not resolve app config", "network error")

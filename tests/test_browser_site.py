@@ -13,7 +13,7 @@ from tests.browser_parts import SLOW, settle, state, visit
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = pytest.mark.browser
 
 
 def switch(page: sync_api.Page, name: str) -> None:

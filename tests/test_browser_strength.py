@@ -26,7 +26,7 @@ from tests.web_parts import tiny_config
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = pytest.mark.browser
 REQUEST = PreviewRequest("disc 1", steps=2, guidance=5)
 
 

@@ -40,7 +40,6 @@ def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_captioner(tmp_path_factory.mktemp("models") / "tiny-blip")
 
 
-@pytest.mark.long
 def test_pictures_without_caption_are_described_by_another_process(
     captioner: Path, tmp_path: Path, pictures: Path
 ) -> None:
@@ -66,7 +65,6 @@ def test_pictures_without_caption_are_described_by_another_process(
     assert [picture["caption"] for picture in desk.open()["pictures"]][:3] == ["", "", ""]
 
 
-@pytest.mark.long
 def test_what_cannot_describe_is_a_sentence(captioner: Path, tmp_path: Path) -> None:
     for name in ("", "/etc", "no such folder", str(tmp_path)):
         with pytest.raises(ProblemsError):

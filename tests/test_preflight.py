@@ -217,7 +217,6 @@ def test_the_page_measures_what_stands_still_and_nothing_beside_a_training(
     wait_for(lambda: measures.ask("me", config, dataset), "the measurement")
 
 
-@pytest.mark.long
 def test_the_command_line_prints_it(config: RunConfig, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(config.to_json())
     command = [sys.executable, "-m", "pipelines", "estimate", "--measure", "--config", str(tmp_path / "run.json")]
@@ -229,7 +228,6 @@ def test_the_command_line_prints_it(config: RunConfig, pictures: Path, tmp_path:
         assert words in done.stdout
 
 
-@pytest.mark.long
 def test_the_command_line_refuses_what_blocks(
     config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,6 @@ from tests.data_parts import make_pictures
 
 gr = pytest.importorskip("gradio")
 
-pytestmark = pytest.mark.long
 
 SECRET = "a caption that only its owner may read"
 VALUES: list[Any] = ["../../etc/passwd", float("nan"), 1e308, True, {"path": "/etc/hostname"}, [["x", None]]]

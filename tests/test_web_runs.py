@@ -257,7 +257,6 @@ def pid_of(run: Path) -> int:
     return process.pid
 
 
-@pytest.mark.long
 def test_kill_restart_queue_stop_and_resume(
     visitor: tuple[Visitor, Path], tiny_base: Callable[[str], Path], supervise: Callable[..., Supervisor]
 ) -> None:
@@ -319,7 +318,6 @@ def test_kill_restart_queue_stop_and_resume(
     assert {record.run for record in again.history(person)} == {second, third}
 
 
-@pytest.mark.long
 def test_discard_ends_the_worker_and_time_runs_out(
     visitor: tuple[Visitor, Path], tiny_base: Callable[[str], Path], supervise: Callable[..., Supervisor]
 ) -> None:

@@ -63,15 +63,16 @@ class Server:
         wait_for(lambda: process.poll() is not None or answers(self.url), "the page")
         assert process.poll() is None, self.log.read_text()
 
-    def end(self, sign: int = signal.SIGINT) -> None:
-        """End it by its pid: asked first, killed when it does not listen."""
+    def end(self, sign: int = signal.SIGTERM) -> None:
+        """End it by its pid; one that does not listen is killed, and fails the test."""
         assert self.process
         self.process.send_signal(sign)
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE / 4)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+            raise
 
 
 @contextmanager

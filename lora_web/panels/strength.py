@@ -71,9 +71,11 @@ class Strength:
         """Events of this panel alone."""
         shown: dict[str, Any] = {"outputs": [self.ladder, self.problems], **SLOW, "show_progress": "hidden"}
         asked = [self.who, *self.fields]
-        gr.on([self.show.click, self.prompt.submit], spoken(self.picture), asked, **shown)
-        self.ladder.rest(spoken(self.exact), [self.who], trigger_mode="always_last", **shown)
-        self.ladder.rebalance(spoken(self.again), [self.who], trigger_mode="always_last", **shown)
+        # What is asked for while another picture is drawn comes next, it is not forgotten.
+        latest = {**shown, "trigger_mode": "always_last"}
+        gr.on([self.show.click, self.prompt.submit], spoken(self.picture), asked, **latest)
+        self.ladder.rest(spoken(self.exact), [self.who], **latest)
+        self.ladder.rebalance(spoken(self.again), [self.who], **latest)
         self.measure.click(spoken(self.curve), asked, **shown)
         files = [self.link, self.problems]
         self.sheet.click(spoken(self.contact_sheet), asked, files, show_progress_on=self.sheet, **SLOW)
