@@ -1,6 +1,7 @@
 """What the example adapter does at each strength: the README's table and picture.
 
-    python -m benchmarks.example_adapter --run RUN_DIR [--set train.steps=300 ...] [--picture docs/ladder.png]
+    python -m benchmarks.example_adapter --run RUN_DIR [--preset quality,style] [--set train.steps=300 ...]
+        [--picture docs/ladder.png]
 
 Trains on the example set (18 OpenMoji drawings) unless RUN_DIR already holds a finished run, then draws nouns that are
 *not* in the set at strengths 0 to 1.5 and asks the judge for noun and style.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +22,17 @@ from pipelines import worker
 from pipelines.config import RunConfig, with_settings
 from pipelines.events import Step
 from pipelines.family import PreviewRequest
+from pipelines.presets import apply
 from pipelines.preview import LADDER, PreviewSession
 
 DATA = Path(__file__).parents[1] / "examples" / "data" / "openmoji"
 
 
-def train(run: Path, settings: dict[str, str]) -> None:
+def train(run: Path, settings: dict[str, str], presets: Sequence[str] = ()) -> None:
     """Train the example adapter, printing time and peak memory."""
     if (run / "adapter" / "adapter.safetensors").exists():
         return
-    worker.start(with_settings(RunConfig(), {"data.path": str(DATA), **settings}), run)
+    worker.start(with_settings(apply(RunConfig(), presets), {"data.path": str(DATA), **settings}), run)
     started = time.time()
     steps = [event for event in worker.run(run) if isinstance(event, Step)]
     if not steps:
@@ -44,12 +47,13 @@ def train(run: Path, settings: dict[str, str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--preset", default="", metavar="NAME,NAME")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--nouns", type=int, default=60, help="how many nouns outside the set to draw")
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--picture", type=Path, help="write six of the ladders as one PNG")
     args = parser.parse_args()
-    train(args.run, dict(item.split("=", 1) for item in args.set))
+    train(args.run, dict(item.split("=", 1) for item in args.set), list(filter(None, args.preset.split(","))))
     judge = Judge()
     shown = {path.stem.replace("-", " ").replace("_", " ") for path in DATA.glob("*.png")}
     unseen = [noun for noun in judge.nouns if noun not in shown]

@@ -49,7 +49,7 @@ function pick(card) {
   picked = picked.filter((other) => other !== id);
   if (card.pick.checked) picked = [...picked, id].slice(-2);
   for (const other of cards.values()) other.pick.checked = picked.includes(other.run.id);
-  act("compare", { runs: picked.length === 2 ? picked : [] });
+  trigger("compare", { runs: picked.length === 2 ? picked : [] });
 }
 
 function build(run) {

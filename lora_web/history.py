@@ -31,7 +31,11 @@ _PAGE = """
 
 
 def history() -> gr.HTML:
-    """The component; its value is what `cards` returns. Its event `act` carries `{"do": ..., "run": ...}`."""
+    """The component; its value is what `cards` returns.
+
+    Its event `act` carries `{"do": ..., "run": ...}`, its event `compare` the two runs that are ticked, or none:
+    `{"runs": [...]}`.
+    """
     words = {
         key: say(f"runs.{key}") for key in ("open", "retry", "rename", "delete", "delete_sure", "new_name", "pick")
     }

@@ -106,12 +106,20 @@ def rename_and_reload(page: Page) -> None:
     expect(page.locator("#library-title input, #library-title textarea")).to_have_value("Ink – 狐 <b>")
 
 
+# Colours change over a moment: what is looked at is what they become.
+THEME = """async (dark) => {
+  document.body.classList.toggle("dark", dark);
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  await Promise.all(document.getAnimations().filter((a) => a instanceof CSSTransition).map((a) => a.finished));
+}"""
+
+
 def no_faults_in_either_theme(page: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     # Of Gradio's own making: roles on its upload area, the picture in its footer.
     ignored = {"aria-prohibited-attr", "nested-interactive", "image-redundant-alt"}
     for dark in (False, True):
-        page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+        page.evaluate(THEME, dark)
         found = axe.run(page).response["violations"]
         told = [(f["id"], [n["html"][:150] for n in f["nodes"]]) for f in found if f["id"] not in ignored]
         assert not told, f"dark: {dark}"

@@ -72,7 +72,14 @@ def trained(
         data=DataConfig(path=str(pictures), resolution=64),
         adapter=case.adapter,
         train=TrainConfig(
-            steps=10, batch_size=2, warmup=0, learning_rate=0.1, schedule="constant", precision="fp32", device="cpu"
+            steps=10,
+            batch_size=2,
+            warmup=0,
+            learning_rate=0.1,
+            schedule="constant",
+            ema=0,
+            precision="fp32",
+            device="cpu",
         ),
         options=case.options,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from ..text import say
 
 # Events of the page itself: none is public. `api_visibility` hides them, `queue(api_open=False)` closes the rest.
+# So even quick ones go through the queue: without it, anyone could call them by a plain request.
 QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
 SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}
 

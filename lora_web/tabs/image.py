@@ -45,7 +45,7 @@ class ImageTab:
                 self.training = Training(self.site)
                 self.strength = Strength(self.site, who, self.watched, self.checkpoints)
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
-        self.ready = gr.State("")
+        self.ready = gr.Textbox("", visible="hidden", elem_id="ready")
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
         self._connect(demo)

@@ -56,6 +56,7 @@ class RunsTab:
             **QUICK,
             trigger_mode="multiple",
         ).then(fn=None, inputs=[who], js=SET_URL)
+        self.history.compare(spoken(self.compare), [who], compared, **QUICK, trigger_mode="always_last")
 
     def look(self, state: Any, shown: Any, seen: Any) -> list[Any]:
         """What is new in the list, or nothing."""
@@ -69,9 +70,7 @@ class RunsTab:
         what, told, compared = asked.get("do"), "", [gr.skip(), gr.skip()]
         shown = shown if isinstance(shown, int) else _PAGE
         try:
-            if what == "compare":
-                compared = self._compare(visitor, asked.get("runs"))
-            elif what == "more":
+            if what == "more":
                 shown += _PAGE
             else:
                 self._change(visitor, who, what, asked)
@@ -80,6 +79,11 @@ class RunsTab:
         except ProblemsError as error:
             told = sentences.problems(error.problems)
         return [who, shown, told, *compared, *self._list(visitor, shown, None)]
+
+    def compare(self, state: Any, event: gr.EventData) -> list[Any]:
+        """Two cards were ticked, or no longer."""
+        visitor, _ = self.site.who(state)
+        return self._compare(visitor, event._data.get("runs") if isinstance(event._data, dict) else None)
 
     def _change(self, visitor: Visitor, who: dict[str, Any], what: Any, asked: dict[str, Any]) -> None:
         """Resume, retry, rename or delete one run. Raises ProblemsError."""
