@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -60,11 +61,14 @@ class Trainer:
     def __init__(self, model: nn.Module, folder: Path, optimizers: list[torch.optim.Optimizer], steps: int, ema: float):
         self.model, self.folder, self.optimizers, self.steps, self.decay = model, folder, optimizers, steps, ema
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        self.peaks = [group["lr"] for group in self.groups]
+        self.peaks = [group["lr"] for group in self.groups()]
         self.step = 0
         self.average = [p.detach().clone() for p in self.parameters]
         self.started, self.seen = time.time(), 0.0
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers, as they are now: loading a state replaces them."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def resume(self) -> None:
         """Continue from `folder/checkpoint.pt` when it is there."""
@@ -95,7 +99,7 @@ class Trainer:
         loss.backward()
         average_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group, peak in zip(self.groups, self.peaks, strict=True):
+        for group, peak in zip(self.groups(), self.peaks, strict=True):
             group["lr"] = peak * schedule(self.step, self.steps, warmup)
         for optimizer in self.optimizers:
             optimizer.step()
