@@ -74,9 +74,18 @@ def test_a_fresh_branch_changes_nothing(stock: nn.Module) -> None:
     assert torch.equal(draw(LayoutMMDiT.from_stock(stock, WIDTH).eval(), layout(BOXES)), draw(stock))
 
 
-def test_half_precision_stays(stock: nn.Module) -> None:
+def test_nothing_before_a_zero_output_learns(stock: nn.Module, net: LayoutMMDiT) -> None:
+    """Why an adapter on the layout MLPs wants a base whose branch is trained."""
+    for one, learns in ((LayoutMMDiT.from_stock(stock, WIDTH), False), (net, True)):
+        gradient = torch.autograd.grad(
+            one(*inputs(), layout(BOXES)).sample.square().mean(), one.layout_processor.layout_mlp.fc1.weight
+        )[0]
+        assert bool(gradient.any()) is learns
+
+
+def test_half_precision_stays() -> None:
     half = LayoutMMDiT.from_stock(tiny_mmdit().half(), WIDTH)
-    assert {value.dtype for name, value in half.state_dict().items()} == {torch.float16}
+    assert {value.dtype for value in half.state_dict().values()} == {torch.float16}
 
 
 def test_layout_off_is_the_stock_net(stock: nn.Module, net: LayoutMMDiT) -> None:

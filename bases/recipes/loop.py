@@ -64,7 +64,7 @@ class Trainer:
         self.peaks = [group["lr"] for group in self.groups()]
         self.step = 0
         self.average = [p.detach().clone() for p in self.parameters]
-        self.started, self.seen = time.time(), 0.0
+        self.seen = 0.0
 
     def groups(self) -> list[dict[str, Any]]:
         """The parameter groups of all optimizers, as they are now: loading a state replaces them."""
@@ -111,11 +111,11 @@ class Trainer:
 
     def run(self, make_loss: Callable[[int], torch.Tensor], rank: int, every: int = 100, save_every: int = 500) -> None:
         """Train until `steps`; `make_loss(step)` builds the loss of one step."""
-        first = self.step
+        first, started = self.step, time.time()
         while self.step < self.steps:
             self.update(make_loss(self.step))
             if rank == 0 and self.step % every == 0:
-                seconds = (time.time() - self.started) / (self.step - first)
+                seconds = (time.time() - started) / (self.step - first)
                 print(f"step {self.step}/{self.steps} loss {self.seen:.4f} {seconds:.3f} s/step", flush=True)
             if rank == 0 and self.step % save_every == 0:
                 self.save()
