@@ -160,6 +160,16 @@ def test_latents_are_made_once_and_belong_to_their_scenes(
     assert shapes == {(4, 8, 16, 16)} and not np.array_equal(objective.latents[0], objective.latents[1])
 
 
+def test_a_layout_holds_each_box_with_its_caption(objective: train_mmdit.Objective) -> None:
+    layout = objective.regions.layout(objective.scenes)
+    for row, scene in enumerate(objective.scenes):
+        count = len(scene.things)
+        assert layout.present[row].tolist() == [True] * count + [False] * (layout.present.shape[1] - count)
+        assert np.array_equal(layout.boxes[row, :count], scene.boxes)
+        expected = objective.text([region.caption for region in scene.regions()])[1]
+        assert torch.allclose(layout.captions[row, :count], expected, atol=1e-5)
+
+
 def test_a_share_of_each_batch_goes_without(objective: train_mmdit.Objective) -> None:
     scenes = objective.scenes * 100
     captions, layout, scale = objective.conditions(scenes, random.Random(0))

@@ -6,7 +6,8 @@ Needs the pictures of train_vae in `--work`. Autoencoder and text encoder are th
 encoded once and met several times, with new captions, noise and times. Trunk and layout branch learn together.
 
 At width 160 and 6 blocks a sample costs 1.4 GFLOP forward and backward, and Muon 25 GFLOP a step: a step of 2 x 48
-samples takes 2.6 s where two cores reach 60 GFLOP/s. Width 128: 1.0 and 13 GFLOP, 1.8 s; 192: 1.9 and 43, 3.8 s.
+samples takes 2.6 s where two cores reach 60 GFLOP/s. Width 128: 1.0 and 13 GFLOP, 1.8 s; 192: 1.9 and 43, 3.8 s. Two
+idle Zen 3 cores needed 2.1, 1.5 and 3.2 s.
 """
 
 from __future__ import annotations
