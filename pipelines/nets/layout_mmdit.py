@@ -218,7 +218,11 @@ class LayoutMMDiT(SD3Transformer2DModel):
 
     @classmethod
     def from_stock(cls, stock: SD3Transformer2DModel, layout_caption_dim: int | None = None) -> LayoutMMDiT:
-        """A copy of a stock transformer with a fresh layout branch, whose zero output changes nothing until trained."""
+        """A copy of a stock transformer with a fresh layout branch, whose zero output changes nothing until trained.
+
+        `from_pretrained` is for folders that have a branch: of a stock one it leaves the branch without memory.
+        Raises ValueError when the weights are not those of an SD3 transformer.
+        """
         model = cls.from_config(stock.config, layout_caption_dim=layout_caption_dim)
         nn.Module.to(model, stock.device, stock.dtype)  # `to` of diffusers warns of modules that are not there
         missing, unexpected = model.load_state_dict(stock.state_dict(), strict=False)
