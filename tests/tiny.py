@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -11,6 +12,7 @@ from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
+    SD3Transformer2DModel,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -77,6 +79,24 @@ def tiny_unet(kind: str) -> UNet2DConditionModel:
         attention_head_dim=2,
         **extra,
     )
+
+
+def tiny_mmdit(**config: Any) -> SD3Transformer2DModel:
+    """A random SD3 transformer of three blocks for latents (4, 8, 8), text of width 24 and pooled text of width 20."""
+    return SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=3,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=24,
+        caption_projection_dim=32,
+        pooled_projection_dim=20,
+        pos_embed_max_size=12,
+        **config,
+    ).eval()
 
 
 def make_tiny_base(folder: Path, kind: str = "sd1") -> Path:

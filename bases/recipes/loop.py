@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -60,11 +61,14 @@ class Trainer:
     def __init__(self, model: nn.Module, folder: Path, optimizers: list[torch.optim.Optimizer], steps: int, ema: float):
         self.model, self.folder, self.optimizers, self.steps, self.decay = model, folder, optimizers, steps, ema
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        self.peaks = [group["lr"] for group in self.groups]
+        self.peaks = [group["lr"] for group in self.groups()]
         self.step = 0
         self.average = [p.detach().clone() for p in self.parameters]
-        self.started, self.seen = time.time(), 0.0
+        self.seen = 0.0
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers, as they are now: loading a state replaces them."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def resume(self) -> None:
         """Continue from `folder/checkpoint.pt` when it is there."""
@@ -95,7 +99,7 @@ class Trainer:
         loss.backward()
         average_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group, peak in zip(self.groups, self.peaks, strict=True):
+        for group, peak in zip(self.groups(), self.peaks, strict=True):
             group["lr"] = peak * schedule(self.step, self.steps, warmup)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -107,11 +111,11 @@ class Trainer:
 
     def run(self, make_loss: Callable[[int], torch.Tensor], rank: int, every: int = 100, save_every: int = 500) -> None:
         """Train until `steps`; `make_loss(step)` builds the loss of one step."""
-        first = self.step
+        first, started = self.step, time.time()
         while self.step < self.steps:
             self.update(make_loss(self.step))
             if rank == 0 and self.step % every == 0:
-                seconds = (time.time() - self.started) / (self.step - first)
+                seconds = (time.time() - started) / (self.step - first)
                 print(f"step {self.step}/{self.steps} loss {self.seen:.4f} {seconds:.3f} s/step", flush=True)
             if rank == 0 and self.step % save_every == 0:
                 self.save()
