@@ -46,10 +46,13 @@ function rename(card) {
 
 function pick(card) {
   const id = card.run.id;
+  const before = picked.length;
   picked = picked.filter((other) => other !== id);
   if (card.pick.checked) picked = [...picked, id].slice(-2);
   for (const other of cards.values()) other.pick.checked = picked.includes(other.run.id);
-  trigger("compare", { runs: picked.length === 2 ? picked : [] });
+  // One alone is compared with nothing, and an empty answer must not overtake a full one.
+  if (picked.length === 2) trigger("compare", { runs: picked });
+  else if (before === 2) trigger("compare", { runs: [] });
 }
 
 function build(run) {

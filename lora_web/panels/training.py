@@ -39,8 +39,9 @@ class Training:
             )
         self.title = gr.HTML(value="", html_template="", js_on_load=_TITLE, elem_classes="off-screen")
         self.timer = gr.Timer(_IDLE)
-        # What each part has been shown; a part with the same mark again is left alone.
-        self.seen = gr.State({})
+        # What each part has been shown; a part with the same mark again is left alone. Kept in the page, so that it
+        # comes and goes with what it speaks of: answers may overtake each other.
+        self.seen = gr.JSON({}, visible="hidden")
         buttons = [self.sample, self.stop, self.resume, self.discard]
         self.outputs = [self.seen, self.status, self.plot, self.strip, *buttons, self.title, self.timer]
 

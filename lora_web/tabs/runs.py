@@ -38,7 +38,8 @@ class RunsTab:
         gr.Markdown(f"## {say('runs')}")
         self.problems = gr.HTML("", elem_id="runs-problems")
         self.history = history()
-        self.shown, self.seen = gr.State(_PAGE), gr.State("")
+        # `seen` is kept in the page, so that it comes and goes with what it speaks of.
+        self.shown, self.seen = gr.State(_PAGE), gr.Textbox("", visible="hidden")
         self.timer = gr.Timer(2.0, active=False)
         self.table = gr.HTML("", apply_default_css=False, elem_id="comparison")
         self.plot = loss_plot(say("compare.plot"), 240, _COLOURS, "comparison-plot")
@@ -56,7 +57,7 @@ class RunsTab:
             **QUICK,
             trigger_mode="multiple",
         ).then(fn=None, inputs=[who], js=SET_URL)
-        self.history.compare(spoken(self.compare), [who], compared, **QUICK, trigger_mode="always_last")
+        self.history.compare(spoken(self.compare), [who], compared, **QUICK, trigger_mode="multiple")
 
     def look(self, state: Any, shown: Any, seen: Any) -> list[Any]:
         """What is new in the list, or nothing."""
