@@ -270,6 +270,7 @@ function typing(id, value) {
   typed(id, picture.caption, value);
   picture.caption = value;
   saver.edit(id, "caption", value);
+  saver.soon();
   shown.picture(picture);
   shown.history();
   countSoon();

@@ -21,10 +21,10 @@ const saver = {
   get dirty() { return this.flying !== null || this.refused.size > 0 || this.waiting; },
   get waiting() { return this.edits.size + this.remove.size + this.restore.size > 0; },
 
+  // Whoever has noted every change says `soon` once.
   edit(id, field, value) {
     this.edits.set(id, { ...this.edits.get(id), [field]: value });
     this.refused.delete(id);
-    this.soon();
   },
   take(gone, come) {
     // What is asked twice is done once; whoever takes out and restores in one breath gets the picture back as an answer.
@@ -148,6 +148,7 @@ function change(changes, side = 1) {
     }
     shown.picture(picture);
   }
+  if (saver.waiting) saver.soon();
   shown.counts();
 }
 
