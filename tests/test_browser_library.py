@@ -40,7 +40,7 @@ def bring(page: Page, file: Path) -> None:
     page.locator("#library-files input[type=file]").set_input_files(file)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_of_another_tool(
     page: Page,
     browser: Browser,

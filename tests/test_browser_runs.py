@@ -42,7 +42,7 @@ def title_of(page: sync_api.Page, pattern: str) -> None:
     expect(page).to_have_title(re.compile(pattern), timeout=60_000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_outlives_tab_network_worker_and_server(
     browser: sync_api.Browser, server: Server, tiny_base: Callable[[str], Path]
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_mistake_in_the_folded_part_opens_it(page: sync_api.Page) -> None:
     expect(page.locator("#set-train-ema .field-problem")).to_be_visible()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_line_shown_reproduces_the_run_exactly(
     page: sync_api.Page, workspace: Path, tiny_base: Callable[[str], Path], pictures: Path, tmp_path: Path
 ) -> None:

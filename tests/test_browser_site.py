@@ -59,7 +59,7 @@ def test_a_chinese_browser_gets_the_chinese_page(browser: sync_api.Browser, url:
     context.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_from_start_to_file_in_chinese(
     browser: sync_api.Browser, url: str, tiny_base: Callable[[str], Path]
 ) -> None:

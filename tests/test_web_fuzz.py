@@ -100,6 +100,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.long
 def test_no_handler_breaks_or_lets_a_stranger_in(watched: Watched) -> None:
     before = contents(watched.owner.folder)
     handlers = {index: fn for index, fn in watched.demo.fns.items() if fn.fn}
