@@ -30,10 +30,11 @@ class Preset:
         return {**self.settings, **(self.large if large else {})}
 
 
-# Why these values. Small bases: measured on emoji-sd with the example set (the README's table; the rates next to these
-# did worse), `balanced` in 90 s on one thread. The average over the last steps evens out the noise of single batches,
-# so a higher rate can be taken. Large bases have seen millions of pictures: reason, not measurement; 1e-4 is the rate
-# of diffusers' and kohya's own examples, and 700 to 1100 small steps are what people report for them.
+# Why these values. Small bases: tried on emoji-sd with the example set (figures in the README), not searched: 3e-3 with
+# an average for `balanced` gave nearly twice the style that 1e-3 without one had given. The average over the last steps
+# evens out the noise of single batches, so a higher rate can be taken. Large bases have seen millions of pictures:
+# reason, not measurement; 1e-4 is the rate of diffusers' and kohya's own examples, and 700 to 1100 small steps are what
+# people report for them.
 # A style is in every stroke: convolutions learn it too, and mirrored pictures double the set at no cost per step. A
 # subject must keep its left and right, and its name should mean it: the text encoder learns it, captions are dropped
 # less often.

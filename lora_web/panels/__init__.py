@@ -13,7 +13,7 @@ QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "compute"}
 
 
-def asked(question: str) -> dict[str, Any]:
+def confirmed(question: str) -> dict[str, Any]:
     """For a click with the browser's state as its one input: asks first. A person who says no sends null."""
     js = f"(who) => window.confirm({json.dumps(say(question))}) ? [who] : [null]"
     # Whoever says no and presses again at once is asked again.

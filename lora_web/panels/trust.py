@@ -11,7 +11,7 @@ from .. import sentences
 from ..site import Site
 from ..text import say, spoken
 from ..workspace import megabytes
-from . import QUICK, asked
+from . import QUICK, confirmed
 
 _PROGRAMS = ("gradio", "torch", "diffusers", "transformers", "peft", "safetensors")
 # The browser has forgotten who it was: everything on the page, and perhaps the run in its address, is gone.
@@ -36,7 +36,7 @@ class Trust:
     def connect(self) -> None:
         """Events of this panel alone."""
         self.box.expand(spoken(self.measure), [self.who], [self.used], **QUICK)
-        gone = self.forget.click(spoken(self.forget_all), [self.who], [self.who, self.used], **asked("forget_sure"))
+        gone = self.forget.click(spoken(self.forget_all), [self.who], [self.who, self.used], **confirmed("forget_sure"))
         gone.then(None, [self.who], js=_AGAIN)
 
     def measure(self, state: Any) -> str:

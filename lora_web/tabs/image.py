@@ -15,7 +15,7 @@ from pipelines.errors import ProblemsError
 from ..datasets import Desk
 from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
-from ..panels import QUICK, SET_URL, asked
+from ..panels import QUICK, SET_URL, confirmed
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
 from ..panels.strength import Strength
@@ -72,7 +72,8 @@ class ImageTab:
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
         training.resume.click(spoken(self.go_on), [self.who], [settings.problems, *self.run], **QUICK)
         changed = [self.who, self.strength.ladder, *self.run]
-        training.discard.click(spoken(self.throw_away), [self.who], changed, **asked("discard_sure")).then(**set_url)
+        gone = training.discard.click(spoken(self.throw_away), [self.who], changed, **confirmed("discard_sure"))
+        gone.then(**set_url)
 
     def watched(self, state: Any) -> Entry:
         """The adapter of the run a page watches. Raises ProblemsError when there is none."""

@@ -16,7 +16,7 @@ from .. import sentences
 from ..cards import TITLE_LENGTH, picture_of_uri, set_cover
 from ..entries import Entry
 from ..library import Library
-from ..panels import QUICK, SLOW, asked
+from ..panels import QUICK, SLOW, confirmed
 from ..panels.strength import FAULTS, Strength
 from ..shelf import cards_for, layer_tables, particulars, shelf
 from ..site import Site
@@ -115,7 +115,7 @@ class LibraryTab:
         self.cover.click(spoken(self.take_cover), [who, self.wrong], changed, js=_SHOWN_PICTURE, **QUICK)
         self.fold.expand(spoken(self.show_layers), [who], [self.layers], **SLOW)
         removed = [who, self.wrong, self.shelf, *self.chosen]
-        self.delete.click(spoken(self.throw_away), [who], removed, **asked("library.delete_sure"))
+        self.delete.click(spoken(self.throw_away), [who], removed, **confirmed("library.delete_sure"))
 
     def look(self, state: Any) -> list[Any]:
         """The tab was opened: every card, and the adapter that was chosen last."""
