@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,8 +77,7 @@ class Desk:
         incoming = self.aside / f"incoming-{new_token()}"
         try:
             incoming.mkdir(mode=0o700, parents=True)
-            told_of = [sample.name for sample in self._dataset().samples]
-            dataset, told = import_more(sources, incoming, told_of, limits=limits)
+            dataset, told = import_more(sources, incoming, self._dataset().samples, limits=limits)
             if not dataset.samples and not told:
                 raise ProblemsError(dataset.rejected or dataset.notes or say("no_picture_found"))
             with self.alone():
@@ -141,12 +141,12 @@ class Desk:
             write_bytes(small, data.getvalue())
         return small
 
-    def bundle(self, pictures: bool) -> Path:
-        """A zip file of the captions, and of the pictures if asked; whoever takes it deletes it."""
+    def bundle(self, form: str) -> Path:
+        """A zip file of the dataset in one of the forms of `write_bundle`; whoever takes it deletes it."""
         target = self.aside / f"bundle-{new_token()}.zip"
         with self.alone():
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_bundle(self._dataset().samples, target, pictures)
+            write_bundle(self._dataset().samples, target, form)
         return target
 
     @contextmanager
@@ -195,7 +195,7 @@ class Desk:
             "notes": list(dataset.notes),
         }
 
-    def _merge(self, new: Dataset, told: Mapping[str, Any], replace: bool, example: bool) -> dict[str, Any]:
+    def _merge(self, new: Dataset, told: Mapping[str, Sample], replace: bool, example: bool) -> dict[str, Any]:
         before = self._dataset()
         found = {sample.id: sample for sample in before.samples}
         here = {sample.id for sample in new.samples}
@@ -205,13 +205,9 @@ class Desk:
         if count > most:
             raise ProblemsError(say("too_many_pictures", count=count, limit=most))
         self._take_out([found.pop(name) for name in gone])
-        captions = {sample.id: sample for sample in new.samples if sample.id in found}
-        captions |= {
-            name: dataclasses.replace(sample, caption=told[sample.name].caption, regions=told[sample.name].regions)
-            for name, sample in found.items()
-            if name not in captions and sample.name in told
-        }
-        changes, kept = _take_captions(found, captions, replace)
+        given = {name: sample for name, sample in told.items() if name in found}
+        given |= {sample.id: sample for sample in new.samples if sample.id in found}
+        changes, kept = _take_over(found, given, replace)
         for sample in new.samples:
             if sample.id in come:
                 target = self.folder / sample.path.name
@@ -221,10 +217,11 @@ class Desk:
         notes = [*new.notes]
         if gone:
             notes.append(say("example_made_way"))
-        if changes:
-            notes.append(say("captions_taken", count=len(changes)))
-        if kept:
-            notes.append(say("captions_kept", count=kept))
+        for what in ("caption", "regions"):
+            if taken := sum(what in change for change in changes.values()):
+                notes.append(say(f"{what}_taken", count=taken))
+            if kept[what]:
+                notes.append(say(f"{what}_kept", count=kept[what]))
         dataset = Dataset(_ordered(found), new.rejected, tuple(notes))
         self._write(dataset, example=example and not before.samples)
         return {**self._show(dataset), "come": come, "gone": gone, "changes": changes}
@@ -271,30 +268,24 @@ def _edited(sample: Sample, edit: Mapping[str, Any]) -> Sample:
     return sample
 
 
-def _take_captions(
+def _take_over(
     found: dict[str, Sample], given: Mapping[str, Sample], replace: bool
-) -> tuple[dict[str, dict[str, list[Any]]], int]:
+) -> tuple[dict[str, dict[str, list[Any]]], Counter[str]]:
     """Give pictures that are there the captions and regions that came for them. Returns what changed, as
-    {id: {field: [before, after]}}, and how many captions were left as they were."""
+    {id: {field: [before, after]}}, and how many pictures kept what they had, by field."""
     changes: dict[str, dict[str, list[Any]]] = {}
-    kept = 0
+    kept: Counter[str] = Counter()
     for name, new in given.items():
-        old = found[name]
-        change: dict[str, list[Any]] = {}
-        if new.caption and new.caption != old.caption:
-            if replace or not old.caption:
-                change["caption"] = [old.caption, new.caption]
-            else:
-                kept += 1
-        if new.regions and new.regions != old.regions and (replace or not old.regions):
-            change["regions"] = [[region.to_dict() for region in side.regions] for side in (old, new)]
-        if change:
-            changes[name] = change
-            found[name] = dataclasses.replace(
-                old,
-                caption=new.caption if "caption" in change else old.caption,
-                regions=new.regions if "regions" in change else old.regions,
-            )
+        for what in ("caption", "regions"):
+            before, after = getattr(found[name], what), getattr(new, what)
+            if not after or after == before:
+                continue
+            if before and not replace:
+                kept[what] += 1
+                continue
+            found[name] = dataclasses.replace(found[name], **{what: after})
+            plain = [[region.to_dict() for region in side] if what == "regions" else side for side in (before, after)]
+            changes.setdefault(name, {})[what] = plain
     return changes, kept
 
 

@@ -16,8 +16,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from pipelines.config import RunConfig
+from pipelines.data.bundle import FORMS
 from pipelines.data.plain import MAX_CAPTION
-from pipelines.data.sources import Named
+from pipelines.data.sources import CAPTIONS, LAYOUTS, NAMES, PICTURES, Named
 from pipelines.errors import ProblemsError
 
 from . import sentences
@@ -35,7 +36,7 @@ _SCRIPT = "\n".join(
     for name in ("editor_saving", "editor_files", "editor_describe", "editor")
 )
 _PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
-FILE_TYPES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".txt", ".caption", ".jsonl", ".csv", ".zip")
+FILE_TYPES = (*PICTURES, *CAPTIONS, *LAYOUTS, *NAMES, ".csv", ".zip")
 # Settings that say what becomes of a picture, in the order `FOLLOW` gets them.
 FOLLOWED = ("base", "data.resolution", "data.buckets", "data.caption", "data.trigger_word", "data.captions_from_names")
 
@@ -219,7 +220,7 @@ def _small_picture(request: Request) -> Response:
 
 def _bundle(request: Request) -> Response:
     desk, what = _asked(request), request.path_params["what"]
-    if desk is None or desk.empty or what not in ("pictures", "captions"):
+    if desk is None or desk.empty or what not in FORMS:
         return Response(status_code=404)
-    path = desk.bundle(pictures=what == "pictures")
+    path = desk.bundle(what)
     return FileResponse(path, filename=f"{what}.zip", background=BackgroundTask(path.unlink, missing_ok=True))

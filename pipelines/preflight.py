@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .bases import HUB, distilled, find_base, license_of, native_resolution
 from .config import RunConfig
 from .data.batches import split_validation
-from .data.captions import some, words_of_name
+from .data.captions import words_of_name
 from .data.looks import twins
+from .data.plain import some
 from .data.samples import Sample, read_dataset
 from .errors import ProblemsError
 

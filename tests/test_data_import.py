@@ -89,7 +89,7 @@ def test_caption_precedence_is_said(tmp_path: Path, into: Path) -> None:
     )
     dataset = import_dataset([folder], into)
     assert captions(dataset) == {"a.png": "table a", "c.png": "txt c", "d.png": "d", "sub/b.png": "table b"}
-    only(dataset.notes, "a.png, c.png", "metadata comes before .txt")
+    only(dataset.notes, "a.png, c.png", "metadata comes before .json, .json before .txt")
 
 
 def test_a_table_in_a_subfolder_names_its_neighbours_and_csv_works(tmp_path: Path, into: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,14 +99,14 @@ def test_names_with_folders_come_from_the_page_and_captions_find_them(desk: Desk
 def test_a_table_brings_captions_and_regions_to_pictures_already_there(desk: Desk, tmp_path: Path) -> None:
     rows = [
         {"file_name": "disc-2.png", "text": "two", "regions": [{"box": [0, 0, 1, 0.5], "caption": "top"}]},
-        {"file_name": "disc-3.png", "text": "three", "regions": [{"box": [0, 0, 2, 0.5], "caption": "out"}]},
+        {"file_name": "disc-3.png", "text": "three", "regions": [{"box": [1, 0, 2, 0.5], "caption": "out"}]},
     ]
     table = make_zip(tmp_path / "set.zip", {"metadata.jsonl": "\n".join(json.dumps(row) for row in rows)})
     answer = desk.add([table], replace=True)
     found = shown(desk)
     assert found["disc-2.png"]["regions"] == [{"box": [0.0, 0.0, 1.0, 0.5], "caption": "top"}]
     assert (found["disc-3.png"]["caption"], found["disc-3.png"]["regions"]) == ("three", [])
-    assert any("must be left, top, right, bottom" in line for line in answer["rejected"])
+    assert any("outside" in line and "disc-3.png" in line for line in answer["rejected"])
 
 
 def test_duplicates_are_noticed_whatever_their_bytes(desk: Desk, tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_bundle_read_again_is_the_same_dataset(desk: Desk, visitor: Visitor, t
     files = make_folder(tmp_path / "odd", {name: png(number) for number, name in enumerate(names)})
     desk.add([Named(files / path, name) for path, name in names.items()])
     other = Desk(visitor, visitor.new_dataset())
-    other.add([desk.bundle(pictures=True)])
+    other.add([desk.bundle("pictures")])
     assert len(other.open()["pictures"]) == 9
     for key in ("id", "caption", "regions", "width", "height"):
         assert sorted(str(picture[key]) for picture in other.open()["pictures"]) == sorted(
@@ -185,7 +187,7 @@ def test_a_bundle_read_again_is_the_same_dataset(desk: Desk, visitor: Visitor, t
         )
     assert not other.open()["rejected"]
     desk.save({"edits": [{"id": disc["id"], "caption": "worse", "regions": []}]})
-    captions = other.bundle(pictures=False)
+    captions = other.bundle("captions")
     desk.add([captions], replace=True)
     assert (shown(desk)["disc-0.png"]["caption"], shown(desk)["disc-0.png"]["regions"]) == ("ü 猫", [region])
 
@@ -322,6 +324,33 @@ def test_a_stranger_sees_and_changes_nothing(page: Page, owned: tuple[Desk, dict
         who | {"picture": "..%2f..%2fsecret"},
     ):
         assert page.client.get(address.format(**asked)).status_code == 404
+
+
+def test_a_dataset_is_taken_home_in_every_form(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+    desk, who = owned
+    there = "/gradio_api/pictures/{visitor}/{dataset}/".format(**who)
+    expected = {"pictures": "metadata.jsonl", "captions": "metadata.jsonl", "coco": "_annotations.coco.json"}
+    for form, name in {**expected, "yolo": "data.yaml"}.items():
+        answer = page.client.get(f"{there}{form}.zip")
+        assert f'filename="{form}.zip"' in answer.headers["content-disposition"]
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            assert name in archive.namelist()
+    assert page.client.get(f"{there}secret.zip").status_code == 404
+    assert not list(desk.aside.glob("bundle-*"))
+
+
+def test_boxes_replace_boxes_only_when_told(desk: Desk, tmp_path: Path) -> None:
+    disc = shown(desk)["disc-0.png"]["id"]
+    old = {"box": [0.0, 0.0, 0.5, 0.5], "caption": "drawn"}
+    desk.save({"edits": [{"id": disc, "regions": [old]}]})
+    late = make_folder(tmp_path / "late", {"disc-0.txt": "0 0.5 0.5 1 1", "classes.txt": "brought"})
+    answer = desk.add([late])
+    assert not answer["changes"] and any("kept the boxes they had: 1" in note for note in answer["notes"])
+    new = {"box": [0.0, 0.0, 1.0, 1.0], "caption": "brought"}
+    answer = desk.add([late], replace=True)
+    assert answer["changes"] == {disc: {"regions": [[old], [new]]}}
+    assert any("took boxes from these files: 1" in note for note in answer["notes"])
+    assert shown(desk)["disc-0.png"]["caption"] == "disc 0"
 
 
 def test_uploads_become_pictures(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:

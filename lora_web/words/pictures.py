@@ -26,14 +26,22 @@ WORDS = {
         "The example pictures made way for yours; Undo brings them back.",
         "示例图片已让位给你的图片；点“撤销”可以找回。",
     ),
-    "captions_taken": (
+    "caption_taken": (
         "Pictures that were here already and took a caption from these files: {count}.",
         "从这些文件得到说明文字的已有图片：{count} 张。",
     ),
-    "captions_kept": (
+    "caption_kept": (
         "Pictures that kept the caption they had: {count}. To replace captions, tick the box above and add the files "
         "again.",
         "保留了原有说明文字的图片：{count} 张。要替换，请勾选上面的选项后重新添加这些文件。",
+    ),
+    "regions_taken": (
+        "Pictures that were here already and took boxes from these files: {count}.",
+        "从这些文件得到方框的已有图片：{count} 张。",
+    ),
+    "regions_kept": (
+        "Pictures that kept the boxes they had: {count}. To replace them, tick the box above and add the files again.",
+        "保留了原有方框的图片：{count} 张。要替换，请勾选上面的选项后重新添加这些文件。",
     ),
     "picture_gone": (
         "This picture is no longer there; add it again.",

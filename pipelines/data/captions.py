@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import ProblemsError
-from .plain import MAX_CAPTION, clean
-from .regions import Region, read_regions
-from .sources import CAPTIONS, PICTURES, Entry, ImportLimits, Source, plain_name
+from .boxes import Marked
+from .layouts import Told, read_layouts, read_names, read_yolo, row_boxes, row_caption
+from .plain import MAX_CAPTION, clean, some
+from .sources import CAPTIONS, PICTURES, YOLO_NAMES, Entry, ImportLimits, Source, plain_name
 
 _CAMERA = re.compile(r"(?i)(?=.*\d)([a-z]{1,5}\d{3,}|[0-9a-f]{4,}|u\+?[0-9a-f]{4,}|\d+x\d+|wa\d+|v\d+)")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -28,17 +29,21 @@ _NAMELESS = re.compile(
 
 @dataclass(frozen=True)
 class Found:
-    """What was said about one picture: its own caption ("" if none), and, if a table says, the name it had before and
-    its regions."""
+    """What was said about one picture: its own caption ("" if none), its boxes, and, if a table says, the name it had
+    before."""
 
     caption: str = ""
     name: str = ""
-    regions: tuple[Region, ...] = ()
+    marked: Marked | None = None
+
+    def beside(self, other: Found) -> Found:
+        """This, with what only the other knows."""
+        return Found(self.caption or other.caption, self.name or other.name, self.marked or other.marked)
 
 
 @dataclass
 class CaptionBook:
-    """All captions of one source. Precedence: metadata table, then `.txt`, then `.caption`.
+    """All captions and boxes of one source. Precedence: metadata table, then `.json`, then `.txt`, then `.caption`.
 
     Sentences go to `rejected` (a caption that cannot be used) and `notes`.
     """
@@ -50,28 +55,40 @@ class CaptionBook:
     _files: dict[str, dict[str, Entry]] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _several: list[str] = field(default_factory=list)
+    # Names of YOLO classes by the folder of their list; there is one where YOLO files are to be expected.
+    _classes: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def read(self, source: Source) -> None:
         """Take in the tables and caption files of a source; caption files are opened when their picture comes."""
+        stems = {picture.name[: -len(picture.suffix)] for picture in source.pictures}
+        lists = [one for one in source.captions if one.base in YOLO_NAMES and one.name[: -len(one.suffix)] not in stems]
         for entry in source.tables:
             self._read_table(entry)
+        for entry in source.layouts:
+            self._read_layouts(entry, source.pictures)
+        for entry in [*source.names, *lists]:
+            self._read_names(entry)
         for entry in source.captions:
+            if entry in lists:
+                continue
             kinds = self._files.setdefault(entry.name[: -len(entry.suffix)], {})
             if entry.suffix in kinds:
                 self.notes.append(f"{entry.name} was given more than once: the first one is used")
             kinds.setdefault(entry.suffix, entry)
 
     def find(self, picture: Entry) -> Found:
-        """The caption of a picture, cleaned."""
+        """The caption of a picture, cleaned, and its boxes as they were given."""
         row, table = self._rows.get(picture.name, (Found(), ""))
         self._used.add(picture.name)
         candidates = [(row.caption, table)] if row.caption else []
-        for key in (picture.name[: -len(picture.suffix)], picture.name):
+        stem = picture.name[: -len(picture.suffix)]
+        for key in dict.fromkeys((stem, picture.name, _label_path(stem))):
             if key not in self._files:
                 continue
             self._used.add(key)
             for suffix in CAPTIONS:
-                text = self._read_file(self._files[key].get(suffix))
+                text, marked = self._read_file(self._files[key].get(suffix))
+                row = row.beside(Found(marked=marked))
                 if text:
                     candidates.append((text, self._files[key][suffix].name))
         if len({text for text, _ in candidates}) > 1:
@@ -109,30 +126,32 @@ class CaptionBook:
             )
         rows = [key for key in self._rows if key not in self._used]
         if rows:
-            self.notes.append(f"The metadata has captions for pictures that are not there: {some(rows)}")
+            self.notes.append(f"There are captions or boxes for pictures that are not there: {some(rows)}")
         if self._several:
             names = some(self._several)
             self.notes.append(
-                f"Different captions were found for {names}: metadata comes before .txt, .txt before .caption"
+                f"Different captions were found for {names}: metadata comes before .json, .json before .txt, .txt "
+                "before .caption"
             )
-
-    def _regions(self, table: Entry, row: dict[str, Any]) -> tuple[Region, ...]:
-        if row.get("regions") is None:
-            return ()
-        try:
-            return read_regions(row["regions"], f"{table.name}: the regions of {plain_name(row['file_name'])}")
-        except ProblemsError as error:
-            self.rejected.extend(error.problems)
-            return ()
 
     def _cut(self, text: str, what: str) -> str:
         if len(text) > MAX_CAPTION:
             self.notes.append(f"{what} has {len(text)} characters: the first {MAX_CAPTION} are used")
         return text[:MAX_CAPTION].rstrip()
 
-    def _read_file(self, entry: Entry | None) -> str:
+    def _read_file(self, entry: Entry | None) -> tuple[str, Marked | None]:
+        """The caption in a caption file, or the boxes in it."""
         text = self._text(entry, self.limits.caption_bytes, "its picture is kept without it") if entry else None
-        return clean(text or "")
+        if entry is None or text is None:
+            return "", None
+        marked = read_yolo(text, self._names_for(entry.folder)) if entry.suffix == ".txt" else None
+        return ("", marked) if marked else (clean(text), None)
+
+    def _names_for(self, folder: str) -> dict[int, str] | None:
+        """The names of YOLO classes that hold in a folder: of the list in it or above it, else of the only one."""
+        above = [folder, *map(str, PurePosixPath(folder).parents)]
+        found = next((self._classes[one] for one in above if one in self._classes), None)
+        return next(iter(self._classes.values())) if found is None and len(self._classes) == 1 else found
 
     def _text(self, entry: Entry, limit: int, otherwise: str) -> str | None:
         try:
@@ -147,26 +166,91 @@ class CaptionBook:
         text = self._text(entry, self.limits.table_bytes, "the captions in it are not used")
         if text is None:
             return
-        folder = posixpath.dirname(entry.name)
         bad: list[int] = []
         for number, row in _csv_rows(text) if entry.suffix == ".csv" else _json_rows(text):
             file_name = row.get("file_name")
-            caption = row.get("caption") if row.get("text") is None else row["text"]
-            if not isinstance(file_name, str) or not file_name or not isinstance(caption, str):
+            if not isinstance(file_name, str) or not file_name or not (_says_caption(row) or row_boxes(row)):
                 bad.append(number)
                 continue
             name = row.get("name")
-            found = Found(
-                clean(caption), plain_name(name) if isinstance(name, str) and name else "", self._regions(entry, row)
-            )
-            key = posixpath.normpath(posixpath.join(folder, plain_name(file_name)))
-            self._rows.setdefault(key, (found, entry.name))
+            name = plain_name(name) if isinstance(name, str) and name else ""
+            self._tell(_beside(entry, file_name), Found(clean(row_caption(row)), name, row_boxes(row)), entry)
         if bad:
             lines = ("line " if len(bad) == 1 else "lines ") + some([str(number) for number in bad])
             wanted = (
                 "columns file_name and text" if entry.suffix == ".csv" else '{"file_name": "fox.png", "text": "a fox"}'
             )
             self.rejected.append(f"{entry.name}, {lines}: no file name and caption could be read, expected {wanted}")
+
+    def _read_layouts(self, entry: Entry, pictures: Sequence[Entry]) -> None:
+        text = self._text(entry, self.limits.table_bytes, "what is in it is not used")
+        if text is None:
+            return
+        try:
+            told = read_layouts(text, entry.name)
+        except ProblemsError as error:
+            self.rejected.extend(error.problems)
+            return
+        places = _Places(pictures)
+        for one in told:
+            for key in places.of(one, entry):
+                self._tell(key, Found(clean(one.caption), "", one.marked), entry)
+
+    def _read_names(self, entry: Entry) -> None:
+        text = self._text(entry, self.limits.caption_bytes, "the names in it are not used")
+        if text is None:
+            return
+        try:
+            self._classes[entry.folder] = read_names(text, entry.name)
+        except ProblemsError as error:
+            self.rejected.extend(error.problems)
+
+    def _tell(self, key: str, found: Found, entry: Entry) -> None:
+        first, where = self._rows.get(key, (Found(), entry.name))
+        self._rows[key] = (first.beside(found), where)
+
+
+class _Places:
+    """Which picture of a source a file of boxes means. Programs write whole paths of another machine, or only the last
+    part of a name."""
+
+    def __init__(self, pictures: Sequence[Entry]):
+        self.names = {picture.name for picture in pictures}
+        self.stems: dict[str, list[str]] = {}
+        self.tails: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            for stem in {name, _stem(name)}:
+                self.stems.setdefault(stem, []).append(name)
+            self.tails.setdefault(posixpath.basename(name), []).append(name)
+
+    def of(self, told: Told, entry: Entry) -> list[str]:
+        """The names of the pictures; one that is not there when there is none."""
+        if not told.file:
+            stem = entry.name[: -len(entry.suffix)]
+            # Called like a picture, for captions that look for theirs among those of earlier sources.
+            return self.stems.get(stem, [f"{stem}.png"])
+        given = _beside(entry, told.file)
+        if given in self.names:
+            return [given]
+        alike = self.tails.get(posixpath.basename(given), [])
+        ends = [name for name in alike if name.endswith("/" + plain_name(told.file))] or alike
+        return ends if len(ends) == 1 else [given]
+
+
+def _beside(entry: Entry, file_name: str) -> str:
+    return posixpath.normpath(posixpath.join(entry.folder, plain_name(file_name)))
+
+
+def _says_caption(row: dict[str, Any]) -> bool:
+    given = [row[key] for key in ("text", "caption", "global_caption") if row.get(key) is not None]
+    return bool(given) and isinstance(given[0], str)
+
+
+def _label_path(stem: str) -> str:
+    """Where YOLO keeps what belongs to images/a: in labels/a."""
+    parts = stem.split("/")
+    at = next((i for i in range(len(parts) - 2, -1, -1) if parts[i].lower() == "images"), None)
+    return stem if at is None else "/".join([*parts[:at], "labels", *parts[at + 1 :]])
 
 
 def _stem(name: str) -> str:
@@ -180,12 +264,6 @@ def _tail(name: str) -> str:
 
 def _no_picture(limit: int) -> bytes:
     return b""
-
-
-def some(names: Sequence[str], limit: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def words_of_name(name: str) -> str:

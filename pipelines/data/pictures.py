@@ -84,6 +84,12 @@ def open_picture(source: str | Path | bytes, name: str = "") -> Image.Image:
         raise ProblemsError(_damaged(name)) from error
 
 
+def stored_orientation(source: bytes | Path) -> int:
+    """How a picture that `open_picture` can read is turned where it is stored: an EXIF orientation, 1 when upright."""
+    data = source if isinstance(source, bytes) else _read(source, source.name)
+    return _orientation(_open(data, picture_format(data), ""))
+
+
 def _read(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
@@ -160,12 +166,16 @@ def _srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _upright(rgb: Image.Image, opened: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(opened))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(opened: Image.Image) -> int:
     try:
         orientation = opened.getexif().get(_ORIENTATION, 1)
     except Exception:  # Damaged EXIF raises many things and is no reason to lose a good picture.
-        orientation = 1
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return rgb if turn is None else rgb.transpose(turn)
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
 def _too_heavy(name: str) -> str:

@@ -10,6 +10,8 @@ from ..errors import ProblemsError, shown
 from .plain import MAX_CAPTION, clean
 
 MAX_REGIONS = 100
+# As many as models with layouts were trained to read.
+READ_REGIONS = 10
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProblemsError
 from ..files import write_bytes, write_text
-from .captions import CaptionBook, Found, clean, some, with_trigger, words_of_name
+from .boxes import BoxReader, Seen
+from .captions import CaptionBook, with_trigger, words_of_name
 from .looks import is_look, look_of
 from .pictures import content_id, open_picture, picture_format
+from .plain import clean, some
 from .regions import Region, read_regions
 from .sources import ImportLimits, Named, open_sources, plain_name
 
@@ -58,9 +60,12 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the sorted (id, caption) pairs: the same samples in any order give the same text."""
-        pairs = sorted((sample.id, sample.caption) for sample in self.samples)
-        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        """SHA-256 over what is learned from, sorted: the same samples in any order give the same text."""
+        told = sorted(
+            [sample.id, sample.caption, *([[region.to_dict() for region in sample.regions]] if sample.regions else [])]
+            for sample in self.samples
+        )
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def import_dataset(sources: Sequence[Path | Named], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS) -> Dataset:
@@ -74,14 +79,18 @@ def import_dataset(sources: Sequence[Path | Named], into: Path, *, limits: Impor
 
 
 def import_more(
-    sources: Sequence[Path | Named], into: Path, earlier: Sequence[str], *, limits: ImportLimits = DEFAULT_LIMITS
-) -> tuple[Dataset, dict[str, Found]]:
-    """As `import_dataset`; captions that meet no picture of their own source go to the pictures called `earlier`, and
-    come back by those names."""
+    sources: Sequence[Path | Named], into: Path, earlier: Sequence[Sample], *, limits: ImportLimits = DEFAULT_LIMITS
+) -> tuple[Dataset, dict[str, Sample]]:
+    """As `import_dataset`; captions and boxes that meet no picture of their own source go to the pictures `earlier`
+    that are called like them, and come back by the ids of those."""
     rejected: list[str] = []
     notes: list[str] = []
     found: dict[str, Sample] = {}
-    told: dict[str, Found] = {}
+    told: dict[str, Sample] = {}
+    boxes = BoxReader()
+    called: dict[str, list[Sample]] = {}
+    for sample in earlier:
+        called.setdefault(sample.name, []).append(sample)
     for source in open_sources(sources, into, limits, rejected):
         book = CaptionBook(limits, rejected, notes)
         book.read(source)
@@ -94,10 +103,15 @@ def import_more(
                 rejected.extend(error.problems)
                 continue
             sample = Sample(content_id(data), words.name or entry.name, into, words.caption, *picture.size)
-            _keep(replace(sample, regions=words.regions, look=look_of(picture)), data, found, notes)
-        for name, words in book.find_earlier(earlier).items():
-            told.setdefault(name, words)
+            regions = boxes.regions(words.marked, Seen(sample.name, picture.size, data))
+            _keep(replace(sample, regions=regions, look=look_of(picture)), data, found, notes)
+        for name, words in book.find_earlier(list(called)).items():
+            for sample in called[name]:
+                regions = boxes.regions(words.marked, Seen(name, (sample.width, sample.height), sample.path))
+                told.setdefault(sample.id, replace(sample, caption=words.caption, regions=regions))
         book.finish()
+    rejected += boxes.rejected
+    notes += boxes.notes
     samples = _ordered(found)
     write_dataset(into, Dataset(samples, tuple(rejected), tuple(notes)))
     return Dataset(samples, tuple(rejected), tuple(notes)), told
@@ -172,9 +186,9 @@ def _keep(sample: Sample, data: bytes, found: dict[str, Sample], notes: list[str
         found[sample.id] = replace(sample, path=path)
         return
     sentence = f"{sample.name} is the same picture as {first.name}: it is used once"
-    if sample.caption and not first.caption:
-        found[sample.id] = replace(first, caption=sample.caption, regions=first.regions or sample.regions)
-    elif sample.caption and sample.caption != first.caption:
+    caption, regions = first.caption or sample.caption, first.regions or sample.regions
+    found[sample.id] = replace(first, caption=caption, regions=regions)
+    if sample.caption and sample.caption != caption:
         sentence += f", with the caption of {first.name}"
     notes.append(sentence)
 

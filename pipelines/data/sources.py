@@ -23,6 +23,10 @@ from .pictures import CONVERT
 PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".webp")
 CAPTIONS = (".txt", ".caption")
 TABLES = ("metadata.jsonl", "metadata.csv")
+LAYOUTS = (".json", ".jsonl")
+NAMES = (".names", ".labels", ".yaml", ".yml")
+# A list of the names of YOLO classes may end like a caption.
+YOLO_NAMES = ("classes.txt", "labels.txt")
 MAX_CENTRAL_DIRECTORY = 16 * 2**20
 MAX_NAME = 300
 _CHUNK = 2**18
@@ -51,6 +55,14 @@ class Entry:
     def suffix(self) -> str:
         return PurePosixPath(self.name).suffix.lower()
 
+    @property
+    def base(self) -> str:
+        return PurePosixPath(self.name).name.lower()
+
+    @property
+    def folder(self) -> str:
+        return str(PurePosixPath(self.name).parent)
+
 
 @dataclass
 class Source:
@@ -59,6 +71,8 @@ class Source:
     pictures: list[Entry] = field(default_factory=list)
     captions: list[Entry] = field(default_factory=list)
     tables: list[Entry] = field(default_factory=list)
+    layouts: list[Entry] = field(default_factory=list)
+    names: list[Entry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -131,8 +145,12 @@ def _starts_like_zip(path: Path) -> bool:
 
 
 def _sort_in(source: Source, entry: Entry, rejected: list[str]) -> None:
-    if PurePosixPath(entry.name).name.lower() in TABLES:
+    if entry.base in TABLES:
         source.tables.append(entry)
+    elif entry.suffix in LAYOUTS:
+        source.layouts.append(entry)
+    elif entry.suffix in NAMES:
+        source.names.append(entry)
     elif entry.suffix in CAPTIONS:
         source.captions.append(entry)
     elif entry.suffix in PICTURES:
@@ -145,10 +163,10 @@ def _sort_in(source: Source, entry: Entry, rejected: list[str]) -> None:
 
 
 def _is_junk(name: str) -> bool:
-    """What systems leave behind and nobody means to upload."""
+    """What systems and programs leave behind and nobody means to upload."""
     parts = name.split("/")
     hidden = any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
-    return hidden or parts[-1].lower() in ("thumbs.db", "desktop.ini")
+    return hidden or parts[-1].lower() in ("thumbs.db", "desktop.ini", "obj.data")
 
 
 def _too_many(name: str, limits: ImportLimits) -> str:
