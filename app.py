@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ProblemsError
 
 if TYPE_CHECKING:
-    import gradio as gr
+    from lora_web.app import Page
 
 _HOSTED = bool(os.environ.get("SPACE_ID") or os.environ.get("LORA_WEB_HOSTED"))
 
@@ -56,7 +56,7 @@ def _workspace() -> Path:
     return Path(os.environ.get("LORA_WEB_WORKSPACE") or "workspace")
 
 
-def _build(workspace: Path, hosted: bool) -> gr.Blocks:
+def _build(workspace: Path, hosted: bool) -> Page:
     from lora_web.app import build
 
     return build(workspace, hosted)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lora_web.text import say
 
     allowed = (*args.allow_host, *filter(None, os.environ.get("SPACE_HOST", "").split(",")))
-    settings = launch_settings(args.host, port, allowed, hosted=args.hosted)
+    settings = launch_settings(demo, args.host, port, allowed)
     try:
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **settings)
     except OSError:

@@ -1,25 +1,68 @@
-"""How long until a new tab shows a run that is going on: from asking for the page to the run's state on it.
+"""How long until a new tab shows a run that is going on: from asking for the page to the run's state and step on it.
 
     python -m benchmarks.reattach [rounds]
 
-Trains on the example pictures and opens the page again and again, each time in a new tab of the same browser. Needs
-playwright and chromium (or CHROMIUM).
+Trains on the example pictures and opens the page again and again, each time in a new tab of the same browser. Prints
+when the run's state is seen (at most 1 s), when the page itself is there with its buttons, and, as a measure of
+browser and machine, the same for a Gradio page of one text box beside the same training. Needs playwright and chromium
+(or CHROMIUM).
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 
+from benchmarks.first_page import BARE
 from tests.browser_parts import chromium
-from tests.web_parts import serve
+from tests.web_parts import free_port, serve, wait_for
 
-RUNNING = '#status [data-state="running"]'
+# The run's state with its step: before the page is there, and on the page.
+SEEN = "#glance [data-step], #status [data-step]"
+READY = "#stop:enabled"
+
+
+def opened(context: BrowserContext, url: str, *parts: str) -> list[float]:
+    """Seconds from asking for a page until each of its parts is there."""
+    page = context.new_page()
+    started = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    taken = []
+    for part in parts:
+        page.locator(part).first.wait_for()
+        taken.append(time.perf_counter() - started)
+    page.close()
+    return taken
+
+
+@contextmanager
+def bare() -> Iterator[str]:
+    """A Gradio page with one line of text."""
+    url = f"http://127.0.0.1:{(port := free_port())}/"
+    server = subprocess.Popen([sys.executable, "-c", BARE, str(port)], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: _answers(url), "the bare page")
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=30):
+            return True
+    except OSError:
+        return False
 
 
 def main() -> None:
@@ -28,6 +71,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         sync_playwright() as playwright,
         serve(Path(folder) / "workspace", Path(folder) / "log") as url,
+        bare() as plain,
     ):
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         context = browser.new_context()
@@ -40,22 +84,20 @@ def main() -> None:
         page.locator("#train").click()
         page.locator("#status [data-step]").wait_for()
         page.close()
-        taken = []
+        found = []
         for number in range(rounds):
-            page = context.new_page()
-            started = time.perf_counter()
-            page.goto(url, wait_until="commit")
-            page.locator(RUNNING).wait_for()
-            taken.append(time.perf_counter() - started)
-            print(f"round {number + 1}: {taken[-1]:.2f} s")
-            page.close()
+            seen, ready = opened(context, url, SEEN, READY)
+            (drawn,) = opened(context, plain, "h1")
+            found.append((seen, ready, drawn))
+            print(f"round {number + 1}: run seen {seen:.2f} s, page ready {ready:.2f} s, bare Gradio {drawn:.2f} s")
         page = context.new_page()
         page.goto(url)
         page.once("dialog", lambda dialog: dialog.accept())
         page.locator("#discard:enabled").click()
-        page.locator(RUNNING).wait_for(state="detached")
+        page.locator(READY).wait_for(state="detached")
         browser.close()
-    print(f"median of {rounds}: {statistics.median(taken):.2f} s, slowest {max(taken):.2f} s")
+    for name, taken in zip(("run seen", "page ready", "bare Gradio"), zip(*found, strict=True), strict=True):
+        print(f"{name}: median of {rounds} {statistics.median(taken):.2f} s, slowest {max(taken):.2f} s")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from pipelines.errors import ProblemsError
 
-from . import api, editor
+from . import api, editor, glance
 from .header import header
 from .hosts import HostCheck
 from .intake import Intake
@@ -30,7 +30,15 @@ TABS = (stable_diffusion, library, runs)
 _HOUR = 3600
 
 
-def build(root: Path, hosted: bool = False) -> gr.Blocks:
+class Page(gr.Blocks):
+    """The page and what it serves."""
+
+    def __init__(self, site: Site):
+        super().__init__(title=say("title"), analytics_enabled=False, delete_cache=(_HOUR, 24 * _HOUR))
+        self.site = site
+
+
+def build(root: Path, hosted: bool = False) -> Page:
     """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here.
 
     Raises ProblemsError when the environment asks for something that is not served.
@@ -40,7 +48,7 @@ def build(root: Path, hosted: bool = False) -> gr.Blocks:
     workspace = Workspace(root, Limits.read(hosted, os.environ))
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root / "served")
     site = Site(workspace, hosted)
-    demo = gr.Blocks(title=say("title"), analytics_enabled=False, delete_cache=(_HOUR, 24 * _HOUR))
+    demo = Page(site)
     with demo:
         # First: a handler of the page that has the same name gets a number, not the endpoint.
         api.connect(site)
@@ -51,7 +59,7 @@ def build(root: Path, hosted: bool = False) -> gr.Blocks:
     return demo
 
 
-def _page(site: Site, demo: gr.Blocks) -> None:
+def _page(site: Site, demo: Page) -> None:
     """The page in the language spoken now."""
     who = gr.BrowserState({}, storage_key="lora-web", secret=site.workspace.secret)
     gr.Navbar(visible=False)
@@ -63,9 +71,9 @@ def _page(site: Site, demo: gr.Blocks) -> None:
     Trust(site, who).connect()
 
 
-def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = (), hosted: bool = False) -> dict[str, Any]:
+def launch_settings(demo: Page, host: str, port: int | None, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
     """Arguments of `demo.launch` that belong together with `build`."""
-    limits = Limits.read(hosted, os.environ)
+    limits = demo.site.workspace.limits
     return {
         "server_name": host,
         "server_port": port,
@@ -78,11 +86,12 @@ def launch_settings(host: str, port: int | None, allowed: tuple[str, ...] = (), 
         "enable_monitoring": False,
         "ssr_mode": False,
         "app_kwargs": {
-            "routes": editor.routes(),
+            "routes": [*editor.routes(), glance.route(demo.site)],
             "middleware": [
                 Middleware(HostCheck, host=host, allowed=allowed),
                 Middleware(Intake, limits=limits),
                 Middleware(LanguageChoice),
+                Middleware(glance.Glance),
             ],
             "docs_url": None,
             "redoc_url": None,

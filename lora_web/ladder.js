@@ -162,6 +162,11 @@ function prove(zero) {
 function takeLadder(value) {
   const good = Array.isArray(value.strengths) && Array.isArray(value.images) && value.images.every(isPicture) && isPicture(value.base);
   if (!good) return clear();
+  if (ladder && ladder.of === value.of) {
+    // Shown already: the slider and what was drawn between the rungs stay.
+    ladder.curve = value.curve;
+    return plot();
+  }
   const same = ladder && ladder.about === value.about;
   ladder = value;
   // Show draws with every group as trained; only a group's own slider asks for anything else.
@@ -233,5 +238,13 @@ for (const view of ["side", "over-view"]) {
   });
 }
 $("use").addEventListener("click", () => ladder?.curve && move(ladder.curve.recommended));
-watch("value", () => take(props.value));
-take(props.value);
+// Gradio copies the value of every component whenever an event begins or ends: a dozen pictures would be copied each time.
+const TAKEN = "taken";
+const receive = () => {
+  const value = props.value;
+  if (value?.kind === TAKEN) return;
+  take(value);
+  if (value?.kind === "ladder") props.value = { kind: TAKEN };
+};
+watch("value", receive);
+receive();

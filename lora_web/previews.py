@@ -84,24 +84,32 @@ class Previews:
     def __init__(self, cache: Path):
         self._cache = cache
         self._lock = threading.Lock()
-        self._key: Any = None
-        self._session: PreviewSession | None = None
+        # The session with what it was made for.
+        self._held: tuple[Any, PreviewSession] | None = None
 
     def ready(self, entry: Entry) -> bool:
         """Whether the base of an adapter is loaded, so that drawing begins at once."""
-        session = self._session
-        return session is not None and self._key == _base_of(entry) and session.loaded
+        held = self._held
+        return held is not None and held[0] == _base_of(entry) and held[1].loaded
 
     def session(self, entry: Entry) -> PreviewSession:
         """The session for the base of an adapter; that of another base goes first: two may not fit."""
         key = _base_of(entry)
         with self._lock:
-            if self._session is None or self._key != key:
-                self._session = None
-                from pipelines.preview import PreviewSession
+            if self._held is None or self._held[0] != key:
+                self._held = None
+                self._held = key, self._made(key)
+            return self._held[1]
 
-                self._session, self._key = PreviewSession(*key, cache_dir=self._cache), key
-            return self._session
+    def _reader(self, entry: Entry) -> PreviewSession:
+        """A session for what is in the cache: for its sake no loaded base goes."""
+        held, key = self._held, _base_of(entry)
+        return held[1] if held is not None and held[0] == key else self._made(key)
+
+    def _made(self, key: Any) -> PreviewSession:
+        from pipelines.preview import PreviewSession
+
+        return PreviewSession(*key, cache_dir=self._cache)
 
     def load(self, entry: Entry) -> None:
         """Load the base of an adapter."""
@@ -109,13 +117,22 @@ class Previews:
 
     def drawn(self, entry: Entry, asked: Asked) -> bool:
         """Whether a ladder is in the cache."""
-        return self.session(entry).has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
+        return self._reader(entry).has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
+
+    def recall(self, entry: Entry, asked: Asked) -> dict[str, Any] | None:
+        """The ladder if it is in the cache: nothing is computed for it, nobody waits for it."""
+        session = self._reader(entry)
+        known = session.has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
+        return self._message(session, entry, asked) if known and session.knows_groups(entry.path) else None
 
     def ladder(self, entry: Entry, asked: Asked) -> dict[str, Any]:
         """The whole ladder, with the curve if it was measured."""
+        return self._message(self.session(entry), entry, asked)
+
+    @staticmethod
+    def _message(session: PreviewSession, entry: Entry, asked: Asked) -> dict[str, Any]:
         from pipelines.curve import read_curve
 
-        session = self.session(entry)
         ladder = session.ladder(entry.path, asked.request, asked.strengths, balance=asked.balance)
         curve = read_curve(entry.home, entry.path)
         return {
@@ -228,7 +245,8 @@ def data_uri(picture: Image) -> str:
     """A picture as a data URI: exact for small ones, lightly compressed for large ones."""
     buffer = io.BytesIO()
     if picture.width * picture.height <= 256 * 256:
-        picture.save(buffer, "PNG")
+        # A better packed one is a few KB smaller and takes ten times as long.
+        picture.save(buffer, "PNG", compress_level=1)
         kind = "png"
     else:
         picture.save(buffer, "WEBP", quality=92)

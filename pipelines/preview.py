@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from . import registry
@@ -202,7 +201,7 @@ class PreviewSession:
 
     def groups(self, path: Path) -> list[str]:
         """The groups of layers an adapter has (kept in the cache, so that a cached ladder needs no model)."""
-        kept = self.cache_dir and self.cache_dir / "groups" / f"{self._fingerprint[:32]}-{identity(Path(path))}.json"
+        kept = self._groups_file(path)
         if kept and kept.is_file():
             with contextlib.suppress(OSError, ValueError):
                 return list(json.loads(kept.read_text(encoding="utf-8")))
@@ -211,6 +210,16 @@ class PreviewSession:
         if kept:
             write_text(kept, json.dumps(found))
         return found
+
+    def knows_groups(self, path: Path) -> bool:
+        """Whether `groups` finds its answer in the cache."""
+        kept = self._groups_file(path)
+        return kept is not None and kept.is_file()
+
+    def _groups_file(self, path: Path) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        return self.cache_dir / "groups" / f"{self._fingerprint[:32]}-{identity(Path(path))}.json"
 
     def _key(self, request: PreviewRequest, adapters: Mapping[Path, Strength]) -> str:
         plain = json.dumps(
@@ -272,12 +281,3 @@ def png_bytes(picture: Image.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def free_memory(session: PreviewSession) -> None:
-    """Forget the loaded base; the next picture loads it again."""
-    with session._lock:
-        session._attached.clear()
-        session._parts = None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -68,8 +68,15 @@ def reach_again(page: sync_api.Page, url: str) -> None:
     page.goto(url)
     expect(state(page, "running")).to_be_visible()
     second = page.context.new_page()
-    second.goto(page.url)
+    held: list[sync_api.Route] = []
+    second.route("**/assets/index-*.js", lambda route: held.append(route))
+    second.goto(url, wait_until="commit")
+    # The run is told before Gradio's page begins, and only until it is there.
+    expect(second.locator("#glance [data-step]")).to_be_visible()
+    wait_for(lambda: second.evaluate("1") and held, "the page's script to be asked for")
+    held[0].continue_()
     expect(state(second, "running")).to_be_visible()
+    expect(second.locator("#glance")).to_have_count(0)
     second.close()
 
 

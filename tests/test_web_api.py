@@ -25,7 +25,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     patch, root = pytest.MonkeyPatch(), tmp_path_factory.mktemp("api")
     patch.setenv("LORA_WEB_STEPS", "6000")
     demo = build(root)
-    demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings("127.0.0.1", None))
+    demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings(demo, "127.0.0.1", None))
     yield demo
     # Whatever a test left training ends with its visitor.
     last = gradio_client.Client(demo.local_url, verbose=False, analytics_enabled=False)

@@ -35,7 +35,9 @@ class Watched:
         for fn in self.demo.fns.values():
             if fn.fn:
                 fn.fn = self._watched(fn.fn)
-        _, url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings("127.0.0.1", None))
+        _, url, _ = self.demo.launch(
+            prevent_thread_lock=True, quiet=True, **launch_settings(self.demo, "127.0.0.1", None)
+        )
         self.client = httpx.Client(base_url=url, timeout=120)
         self.owner = Workspace(root / "workspace").visitor(None)
         self.ids = self._own(self.owner, make_pictures(root / "pictures", count=1))

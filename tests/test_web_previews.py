@@ -6,12 +6,16 @@ import html
 import json
 import math
 import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lora_web.entries import Entry
 from lora_web.ladder import ladder
-from lora_web.previews import SPANS, read_asked, read_request
+from lora_web.previews import SPANS, Asked, Previews, read_asked, read_request
 from pipelines.errors import ProblemsError
 
 REQUEST = {"prompt": "a fox", "negative_prompt": "", "seed": 3, "steps": 5, "guidance": 4.0}
@@ -61,3 +65,35 @@ def test_the_component_has_a_sentence_for_all_it_says() -> None:
     assert set(re.findall(r"words\.(\w+)", script)) <= set(words)
     parts = set(re.findall(r'data-part="([\w-]+)"', page))
     assert set(re.findall(r'\$\("([\w-]+)"\)', script)) <= parts
+
+
+def test_a_drawn_ladder_waits_for_nobody(tiny_base: Callable[[str], Path], tmp_path: Path) -> None:
+    """It comes out of the cache while another base is loaded and busy, and that base stays loaded."""
+    entries = [_entry(tiny_base(kind), tmp_path / kind) for kind in ("sd1", "sd2")]
+    asked = Asked(read_request("a fox", "", 0, 1, 1.0))
+    previews = Previews(tmp_path / "cache")
+    assert previews.recall(entries[0], asked) is None
+    drawn = previews.ladder(entries[0], asked)
+    previews.load(entries[1])
+    found: list[Any] = []
+    with previews.session(entries[1]).at({}):
+        beside = threading.Thread(target=lambda: found.append(previews.recall(entries[0], asked)))
+        beside.start()
+        beside.join(60)
+    assert found == [drawn]
+    assert previews.ready(entries[1])
+
+
+def _entry(base: Path, home: Path) -> Entry:
+    import torch
+
+    from pipelines import registry
+    from pipelines.adapters.attach import shapes
+    from pipelines.adapters.file import write_adapter
+    from pipelines.bases import find_base
+    from tests.adapter_parts import random_layers
+
+    model = registry.create("stable_diffusion").load(find_base(str(base)), torch.device("meta"), torch.float32).model
+    home.mkdir()
+    write_adapter(home / "adapter.safetensors", random_layers(shapes(model)), form="diffusers", metadata={})
+    return Entry(home / "adapter.safetensors", "stable_diffusion", str(base), None, "t", home)

@@ -66,7 +66,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
     root = tmp_path_factory.mktemp("workspace")
     demo = build(root)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings("127.0.0.1", None))
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings(demo, "127.0.0.1", None))
     page = Page(demo, url, root)
     yield page
     page.client.close()

@@ -20,9 +20,13 @@ def confirmed(question: str) -> dict[str, Any]:
     return {**QUICK, "trigger_mode": "multiple", "js": js}
 
 
-# Puts the run a page watches into its address.
+# Puts the run a page watches into its address, and where `glance.js` finds it.
 SET_URL = """(who) => {
   const url = new URL(window.location.href);
   if (who && who.run) url.searchParams.set("run", who.run); else url.searchParams.delete("run");
   window.history.replaceState(null, "", url);
+  try {
+    if (who && who.run) localStorage.setItem("lora-web-run", JSON.stringify({ visitor: who.visitor, run: who.run }));
+    else localStorage.removeItem("lora-web-run");
+  } catch { /* a frame without storage */ }
 }"""

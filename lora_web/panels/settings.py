@@ -24,6 +24,14 @@ from . import QUICK
 from .preflight import Preflight
 
 _MARKS = (Path(__file__).parent.parent / "marks.js").read_text(encoding="utf-8")
+# A preset changes many fields, each of which says so. Asking the server at each would send the same form several times,
+# the first ones half changed, and their answers may overtake each other.
+_AT_REST = """async (last) => {
+  const changes = (window.formChanges ??= {});
+  const mine = (changes["NAME"] = (changes["NAME"] ?? 0) + 1);
+  await new Promise((done) => setTimeout(done, 60));
+  return changes["NAME"] === mine ? String(mine) : last;
+}"""
 _OUTPUT = "my-run"
 _MAX_JSON = 100_000
 _PAST_RUNS = 50
@@ -56,6 +64,14 @@ class Settings:
             self.use = gr.Button(say("use_paste"), size="sm", elem_id="use-paste")
         self.preflight = Preflight(site)
         self.problems = gr.HTML("", elem_id="problems")
+        # Counts the moments at which the form has come to rest after changes; `look_again` is an event that is one.
+        self.looked = gr.Textbox("", visible="hidden")
+        self.look_again = {
+            "fn": None,
+            "inputs": [self.looked],
+            "outputs": [self.looked],
+            "js": _AT_REST.replace("NAME", family),
+        }
         self.train = gr.Button(say("train"), variant="primary", interactive=False, elem_id="train")
         # What a start that was refused changes.
         self.marked = [self.problems, self.marks, self.form.advanced]
@@ -71,10 +87,10 @@ class Settings:
     def connect(self, pictures_saved: Any) -> None:
         """Events of this panel, and that of pictures that have changed."""
         every = [self.who, *self.components]
-        latest: dict[str, Any] = QUICK | {"trigger_mode": "always_last"}
         changed = [component.change for component in self.components]
-        gr.on(changed, spoken(self.describe), every, self.text, **latest)
-        pictures_saved(spoken(self.describe), every, self.text, **latest)
+        gr.on(changed, **self.look_again)
+        pictures_saved(**self.look_again)
+        self.looked.change(spoken(self.describe), every, self.text, **(QUICK | {"trigger_mode": "always_last"}))
         self.preflight.timer.tick(spoken(self.wait), every, self.preflight.outputs, **QUICK)
         for radio in (self.effort, self.subject):
             radio.input(spoken(self.use_preset), [radio, *self.components], self.components, **QUICK)

@@ -16,7 +16,7 @@ from ..ladder import download_link, ladder
 from ..previews import FORMS, SPANS, Asked, export_for_browser, read_asked, read_request, served_path
 from ..site import Site
 from ..text import say, spoken
-from . import SLOW
+from . import QUICK, SLOW
 from .grid import Grid
 
 # What can go wrong while a model is loaded or a picture drawn, beside what is asked for wrongly.
@@ -73,7 +73,13 @@ class Strength:
         asked = [self.who, *self.fields]
         # What is asked for while another picture is drawn comes next, it is not forgotten.
         latest = {**shown, "trigger_mode": "always_last"}
-        gr.on([self.show.click, self.prompt.submit], spoken(self.picture), asked, **latest)
+        gr.on(
+            [self.show.click, self.prompt.submit],
+            spoken(self.recall),
+            asked,
+            [self.ladder, self.problems],
+            **(QUICK | {"trigger_mode": "always_last"}),
+        ).then(spoken(self.picture), asked, **latest)
         self.ladder.rest(spoken(self.exact), [self.who], **latest)
         self.ladder.rebalance(spoken(self.again), [self.who], **latest)
         self.measure.click(spoken(self.curve), asked, **shown)
@@ -91,6 +97,15 @@ class Strength:
         """What the fields ask for. Raises ProblemsError."""
         *request, span = values
         return Asked(read_request(*request), span if span in SPANS else next(iter(SPANS)))
+
+    def recall(self, state: Any, *values: Any) -> list[Any]:
+        """The ladder for a prompt if it was drawn before: it does not wait for what is being drawn for others."""
+
+        def look() -> Iterator[dict[str, Any]]:
+            entry, asked = self.source(state), self.read(values)
+            yield self.site.previews.recall(entry, asked) or {"kind": "wait", "text": say("waiting.turn")}
+
+        return next(self._told(look))
 
     def picture(self, state: Any, *values: Any) -> Iterator[list[Any]]:
         """The ladder of strengths for a prompt."""

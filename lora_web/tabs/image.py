@@ -23,8 +23,13 @@ from ..panels.training import Training
 from ..site import Site
 from ..text import say, spoken
 
-# The ladder of a run that has just ended, as if the person had asked for it. The button is off when there is none.
-_PRESS_SHOW = """() => { document.querySelector("#show:enabled")?.click(); }"""
+# The suggested prompt, unless one was written meanwhile: only the page knows what its person types.
+_KEEP_PROMPT = "(suggested, prompt) => (prompt || '').trim() ? prompt : suggested"
+# The ladder of a run that has just ended, as if the person had asked for it: not in the middle of a word, and not when
+# the button is off because there is nothing to show.
+_PRESS_SHOW = """() => {
+  if (!document.activeElement?.closest("#prompt")) document.querySelector("#show:enabled")?.click();
+}"""
 
 
 class ImageTab:
@@ -46,6 +51,7 @@ class ImageTab:
                 self.strength = Strength(self.site, who, self.watched, self.checkpoints)
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
         self.ready = gr.Textbox("", visible="hidden", elem_id="ready")
+        self.suggested = gr.Textbox("", visible="hidden")
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
         self._connect(demo)
@@ -59,13 +65,14 @@ class ImageTab:
         everything = [self.who, *self.pictures.outputs, *self.run, *settings.components]
         form = [self.who, *settings.components]
         demo.load(spoken(self.restore), [self.who], [*everything, settings.past], **QUICK).then(**set_url).then(
-            spoken(settings.describe), form, settings.text, **QUICK
+            **settings.look_again
         )
         settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
             **set_url
         ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
-        self.ready.change(
-            spoken(self.first_prompt), [self.who, self.strength.prompt], [self.strength.prompt], **QUICK
+        prompt = self.strength.prompt
+        self.ready.change(spoken(self.first_prompt), [self.who], [self.suggested], **QUICK).then(
+            fn=None, inputs=[self.suggested, prompt], outputs=[prompt], js=_KEEP_PROMPT
         ).then(fn=None, js=_PRESS_SHOW)
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
@@ -126,16 +133,16 @@ class ImageTab:
             return [who, *self.settings.mark(error.problems), *self._view(who)]
         return [who, *self.settings.mark(()), *self._view(who)]
 
-    def first_prompt(self, state: Any, prompt: Any) -> Any:
-        """A run has just become one to try: a prompt like its captions, unless one is there already."""
+    def first_prompt(self, state: Any) -> str:
+        """A run has just become one to try: a prompt like its captions."""
         try:
             entry = self.watched(state)
-            if str(prompt or "").strip() or entry.dataset is None:
-                return gr.skip()
+            if entry.dataset is None:
+                return ""
             data = RunConfig.load(entry.home / "run.json").data
             dataset = read_dataset(entry.dataset, caption=data.caption, captions_from_names=data.captions_from_names)
         except ProblemsError:
-            return gr.skip()
+            return ""
         return suggest_prompt([sample.caption for sample in dataset.samples], data.trigger_word)
 
     def watch(self, state: Any, seen: Any) -> list[Any]:

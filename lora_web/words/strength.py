@@ -44,6 +44,7 @@ WORDS = {
         "At strength 0 the picture is not quite the base's: {different} of {compared} bytes differ.",
         "强度为 0 时与基础模型的图片不完全相同：{compared} 个字节中有 {different} 个不同。",
     ),
+    "waiting.turn": ("Waiting for its turn to be drawn…", "正在排队等待生成……"),
     "waiting.load": (
         "Loading the base; the first time this takes a little longer…",
         "正在加载基础模型；第一次会稍慢一些……",
