@@ -11,11 +11,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import RunConfig, with_settings
 from .errors import ProblemsError
 from .events import Event, Failed, Finished, Prepared, Saved, Step, Stopped, Validated
 from .presets import apply
+
+if TYPE_CHECKING:
+    from .data.regions import Region
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--guidance", type=float, default=5.0)
     preview.add_argument("--width", type=int, default=0)
     preview.add_argument("--height", type=int, default=0)
+    preview.add_argument(
+        "--layout", type=Path, metavar="JSON", help='boxes: [{"box": [left, top, right, bottom], "caption": "a fox"}]'
+    )
+    preview.add_argument("--layout-scale", type=float, default=1.0, help="how much the boxes count; 0: not at all")
+    preview.add_argument("--layout-until", type=float, default=100.0, help="share of the steps with boxes, in percent")
     preview.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     preview.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -94,7 +103,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="quick, balanced or quality, and style or subject; --set goes on top",
+        help="quick, balanced or quality, and style or subject (with boxes: placement or vocabulary); --set goes on top",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"
@@ -138,7 +147,8 @@ def _bases(args: argparse.Namespace) -> None:
     for base in BUNDLED.values():
         there = "" if (BUNDLED_FOLDER / base.name / "model_index.json").exists() else "  (weights missing)"
         print(f"{base.name}  {base.family}  {base.resolution} px  {base.title}  license: {base.license}{there}")
-    print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well.")
+    print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well,")
+    print("and for --family mmdit_layout any folder or Hub id of an MM-DiT with a trained layout branch.")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -218,13 +228,35 @@ def _preview(args: argparse.Namespace) -> None:
     config = run_config(args.source, args.base)
     session = PreviewSession(config.family, config.base, config.options, precision=args.precision)
     request = PreviewRequest(
-        args.prompt, args.negative_prompt, args.seed, args.steps, args.guidance, args.width, args.height
+        args.prompt,
+        args.negative_prompt,
+        args.seed,
+        args.steps,
+        args.guidance,
+        args.width,
+        args.height,
+        regions=_regions(args.layout) if args.layout else (),
+        layout_scale=args.layout_scale,
+        layout_until=args.layout_until,
     )
     ladder = session.ladder(path, request, args.strengths)
     for strength, image in zip(ladder.strengths, ladder.images, strict=True):
         file = args.output / f"strength-{strength:g}.png"
         write_bytes(file, png_bytes(image))
         print(file)
+
+
+def _regions(path: Path) -> tuple[Region, ...]:
+    """The boxes in a JSON file. Raises ProblemsError."""
+    from .data.regions import read_regions
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProblemsError(f"--layout {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemsError(f"--layout {path.name} is not JSON: {error}") from error
+    return read_regions(values, f"the boxes in {path.name}")
 
 
 def _curve(args: argparse.Namespace) -> None:

@@ -77,10 +77,11 @@ def native_resolution(name: str) -> int | None:
         return known.resolution
     folder = Path(name).expanduser()
     try:
-        unet, vae = (
-            json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae")
+        denoiser = "transformer" if (folder / "transformer").is_dir() else "unet"
+        net, vae = (
+            json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in (denoiser, "vae")
         )
-        return int(unet["sample_size"]) * int(2 ** (len(vae["block_out_channels"]) - 1))
+        return int(net["sample_size"]) * int(2 ** (len(vae["block_out_channels"]) - 1))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

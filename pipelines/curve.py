@@ -74,7 +74,7 @@ def measure(
     strengths: Sequence[float] = STRENGTHS,
 ) -> Generator[tuple[int, int], None, Curve]:
     """Measure; yields (done, total) as it goes and returns the curve. `request` gives sampler and size of the pictures;
-    the prompts are captions of the samples.
+    prompts and regions are those of the samples.
 
     Raises ProblemsError for strengths without 0.
     """
@@ -82,10 +82,10 @@ def measure(
     if 0.0 not in strengths or len(strengths) < 3:
         raise ProblemsError("strengths of a curve must hold 0 and at least two others")
     samples = encoded.validation or encoded.train
-    captions = list(dict.fromkeys(sample.caption for sample in samples))[:_PROMPTS]
+    shown = list({(sample.caption, sample.regions): None for sample in samples})[:_PROMPTS]
     requests = [
-        dataclasses.replace(request, prompt=caption, seed=request.seed + i)
-        for caption in captions
+        dataclasses.replace(request, prompt=caption, regions=regions, seed=request.seed + i)
+        for caption, regions in shown
         for i in range(_SEEDS)
     ]
     total, distances = len(requests) + len(strengths), []
@@ -109,7 +109,7 @@ def measure(
         error=_plain(mean),
         distance=_plain(distance),
         recommended=recommendation(strengths, error),
-        prompts=len(captions),
+        prompts=len(shown),
         pictures=len(requests) * len(strengths),
         samples=error.shape[1],
         held_out=bool(encoded.validation),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .config import field_problem, knob
-from .errors import ProblemsError
+from .data.regions import Region, read_regions
+from .errors import ProblemsError, shown
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,8 @@ class Target:
 class Item:
     """A sample as the model will see it: `pixels` float [-1, 1] (3, H, W), already fitted to its bucket.
 
-    `original` is the (height, width) the picture had; `corner` the (top, left) of the crop in the resized picture.
+    `original` is the (height, width) the picture had; `corner` the (top, left) of the crop in the resized picture;
+    `regions` are where `pixels` show them.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Item:
     pixels: Tensor
     original: tuple[int, int]
     corner: tuple[int, int] = (0, 0)
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass
@@ -57,7 +60,9 @@ class Parts:
 @dataclass(frozen=True)
 class PreviewRequest:
     """What to show. `copies` identical rows are computed in one pass: the row index is the fastest-varying part of
-    every batch dimension the model sees, so that whoever attached adapters may give each row its own strength."""
+    every batch dimension the model sees, so that whoever attached adapters may give each row its own strength.
+
+    `regions`, a tuple of Region, and the two knobs of the layout are for families that read boxes."""
 
     prompt: str = knob("", "What to show.", length=1000)
     negative_prompt: str = knob("", "What to keep away from.", length=1000)
@@ -67,6 +72,9 @@ class PreviewRequest:
     width: int = knob(0, "0: the base's own.", low=0, high=2048, unit="px")
     height: int = knob(0, "0: the base's own.", low=0, high=2048, unit="px")
     copies: int = knob(1, "Rows computed at once.", low=1, high=64)
+    regions: tuple[Region, ...] = knob((), "What to show where.")
+    layout_scale: float = knob(1.0, "How much the boxes count; 0: not at all.", low=0, high=4)
+    layout_until: float = knob(100.0, "Share of the steps with boxes, from the first.", low=0, high=100, unit="%")
 
     def validate(self) -> PreviewRequest:
         """Return self, or raise ProblemsError with every problem at once."""
@@ -74,11 +82,22 @@ class PreviewRequest:
         found = [
             field_problem(spec.name, getattr(self, spec.name), kinds[str(spec.type)], spec.metadata)
             for spec in fields(self)
+            if spec.name != "regions"
         ]
-        problems = [problem for problem in found if problem]
+        problems = [*filter(None, found), *_region_problems(self.regions)]
         if problems:
             raise ProblemsError(problems)
         return self
+
+
+def _region_problems(regions: object) -> tuple[str, ...]:
+    if not isinstance(regions, tuple) or not all(isinstance(region, Region) for region in regions):
+        return (f"regions are {shown(regions)}, must be a tuple of Region",)
+    try:
+        read_regions([region.to_dict() for region in regions], "regions")
+    except ProblemsError as error:
+        return error.problems
+    return ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +139,10 @@ class Family(ABC):
     @abstractmethod
     def encode(self, parts: Parts, item: Item) -> dict[str, Tensor]:
         """Everything about an item that does not change while training; without batch dimension. Run once, cached."""
+
+    def release(self, parts: Parts) -> None:
+        """Let go of what only `encode` and `preview` need; called before training steps. Either may bring it back."""
+        return
 
     @abstractmethod
     def loss(self, parts: Parts, batch: dict[str, Tensor], draw: Randomness) -> Tensor:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "stable_diffusion": "pipelines.stable_diffusion:StableDiffusion",
+    "mmdit_layout": "pipelines.mmdit_layout:MMDiTLayout",
 }
 
 

@@ -91,6 +91,7 @@ class _Run:
         with self.accelerator.main_process_first():
             self.data: Encoded = encode_dataset(self.family, self.parts, self.base, config, (run_dir, cache_dir))
         self.encode_seconds = time.perf_counter() - started
+        self.family.release(self.parts)
         targets = self.family.targets(self.parts)
         self.adapter = attaching.attach(self.parts.model, targets, config.adapter, config.train.seed)
         if config.train.gradient_checkpointing:
@@ -233,9 +234,12 @@ class _Run:
     def _preview(self) -> Previewed:
         folder = self.dir / "previews"
         folder.mkdir(exist_ok=True)
-        prompt = self.config.train.preview_prompt or self.data.train[0].caption
+        first = self.data.train[0]
+        prompt = self.config.train.preview_prompt or first.caption
+        request = PreviewRequest(prompt=prompt, seed=self.config.train.seed, regions=first.regions)
         with self._averaged(), self.accelerator.autocast():
-            result = self.family.preview(self.parts, PreviewRequest(prompt=prompt, seed=self.config.train.seed))
+            result = self.family.preview(self.parts, request)
+        self.family.release(self.parts)
         paths = []
         for i, image in enumerate(result.images):
             path = folder / f"step-{self.state.step:06d}-{i}.png"

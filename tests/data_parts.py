@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -55,4 +56,17 @@ def make_pictures(folder: Path, count: int = 6, size: int = 72) -> Path:
         ImageDraw.Draw(picture).ellipse(box, fill=(40 * i % 256, 200 - 20 * i, 90), outline="black", width=3)
         picture.save(folder / f"disc-{i}.png")
         (folder / f"disc-{i}.txt").write_text(f"disc {i}", encoding="utf-8")
+    return folder
+
+
+def make_layouts(folder: Path, count: int = 6) -> Path:
+    """`make_pictures` with a box around each disc and, in every other picture, a second box."""
+    make_pictures(folder, count)
+    lines = []
+    for i in range(count):
+        regions = [{"box": [(8 + i) / 72, 8 / 72, 60 / 72, (64 - 2 * i) / 72], "caption": f"disc {i}"}]
+        if i % 2:
+            regions.append({"box": [0.9, 0.9, 1, 1], "caption": "paper"})
+        lines.append(json.dumps({"file_name": f"disc-{i}.png", "text": f"a disc {i}", "regions": regions}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from pipelines.data.batches import batches_per_epoch, plan, split_validation
-from pipelines.data.buckets import bucket_for, crop_box, fit, to_tensor
+from pipelines.data.buckets import bucket_for, crop_box, fit, move_regions, to_tensor
+from pipelines.data.regions import Region
 
 SHAPES = [(w, h) for w in (17, 64, 100, 333, 640, 1000, 4000) for h in (16, 64, 90, 480, 1000, 3999)]
 
@@ -125,3 +126,32 @@ def test_validation_split_is_stable_and_never_empty_or_everything() -> None:
         for percent in (0.001, 50, 100):
             train, held = split_validation(ids[:2], percent, seed)
             assert len(train) == len(held) == 1
+
+
+def test_boxes_move_with_the_pixels() -> None:
+    """A coloured block in a picture, and its box, cropped, resized and mirrored: the box is around the block still."""
+    for size, bucket in (((200, 100), (64, 64)), ((90, 160), (96, 64)), ((64, 64), (64, 64))):
+        width, height = size
+        pixels = np.zeros((height, width, 3), np.uint8)
+        left, top, right, bottom = width // 3, height // 3, width // 2, height // 2
+        pixels[top:bottom, left:right] = 255
+        region = Region((left / width, top / height, right / width, bottom / height), "a block")
+        for flip in (False, True):
+            shown = np.asarray(fit(Image.fromarray(pixels), bucket, flip))[..., 0] > 127
+            (moved,) = move_regions([region], size, bucket, flip)
+            rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+            seen = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+            told = [share * bucket[i % 2] for i, share in enumerate(moved.box)]
+            assert np.abs(np.subtract(told, seen)).max() <= 1 and moved.caption == "a block"
+
+
+def test_boxes_are_cut_at_the_edge_of_the_crop_and_leave_with_what_they_hold() -> None:
+    half = Region((0.0, 0.0, 0.5, 1.0), "the left half")
+    sliver = Region((0.0, 0.2, 0.28, 0.8), "hardly seen")
+    outside = Region((0.0, 0.0, 0.2, 1.0), "gone")
+    whole = Region((0.0, 0.0, 1.0, 1.0), "all")
+    found = move_regions([half, sliver, outside, whole], (200, 100), (64, 64))
+    assert [region.caption for region in found] == ["the left half", "all"]
+    assert found[0].box == pytest.approx((0, 0, 0.5, 1)) and found[1].box == (0, 0, 1, 1)
+    kept = (half, sliver)
+    assert move_regions(kept, (300, 300), (64, 64)) == kept

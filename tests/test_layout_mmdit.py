@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.nets.layout_mmdit import Layout, LayoutMMDiT, from_creatilayout
-from tests.tiny import tiny_mmdit
+from tests.tiny import SD35, open_branch, tiny_mmdit
 
-SD35 = {"qk_norm": "rms_norm", "dual_attention_layers": (0, 1)}
 WIDTH = 12  # of the region captions: neither the pooled text's nor the net's
 OFF_BY_ORDER = 1e-5  # float32 sums over keys in another order
 
@@ -25,13 +24,7 @@ def stock(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.fixture(scope="module")
 def net(stock: nn.Module) -> LayoutMMDiT:
     """A net whose branch has an effect."""
-    net = LayoutMMDiT.from_stock(stock, WIDTH).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for block in net.transformer_blocks:
-            block.layout_out.weight.normal_(std=0.3, generator=generator)
-        net.layout_processor.null_text.normal_(generator=generator)
-    return net
+    return open_branch(LayoutMMDiT.from_stock(stock, WIDTH))
 
 
 def inputs(rows: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -24,10 +24,13 @@ def names(family: str, axis: str) -> list[str]:
     return [name for name, preset in of_family(family).items() if preset.axis == axis]
 
 
+SUBJECTS = {"stable_diffusion": ["style", "subject"], "mmdit_layout": ["placement", "vocabulary"]}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_every_preset(family: str) -> None:
     assert names(family, EFFORT) == ["quick", "balanced", "quality"]
-    assert names(family, SUBJECT) == ["style", "subject"]
+    assert names(family, SUBJECT) == SUBJECTS[family]
 
 
 @pytest.mark.parametrize(("family", "base"), BASES)

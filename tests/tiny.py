@@ -11,15 +11,19 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
     SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-KINDS = ("sd1", "sd2", "sdxl")
+from pipelines.nets.layout_mmdit import LayoutMMDiT
+
+SD35 = {"qk_norm": "rms_norm", "dual_attention_layers": (0, 1)}
 
 
 def tiny_tokenizer() -> CLIPTokenizer:
@@ -44,7 +48,7 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer, width: int = 16, projection: boo
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
 
 
-def tiny_vae() -> AutoencoderKL:
+def tiny_vae(shift: float | None = None) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 4,
         up_block_types=["UpDecoderBlock2D"] * 4,
@@ -52,6 +56,7 @@ def tiny_vae() -> AutoencoderKL:
         layers_per_block=1,
         norm_num_groups=4,
         sample_size=64,
+        shift_factor=shift,
         mid_block_add_attention=False,
     )
 
@@ -83,25 +88,75 @@ def tiny_unet(kind: str) -> UNet2DConditionModel:
 
 def tiny_mmdit(**config: Any) -> SD3Transformer2DModel:
     """A random SD3 transformer of three blocks for latents (4, 8, 8), text of width 24 and pooled text of width 20."""
-    return SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=3,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        joint_attention_dim=24,
-        caption_projection_dim=32,
-        pooled_projection_dim=20,
-        pos_embed_max_size=12,
-        **config,
-    ).eval()
+    defaults: dict[str, Any] = {
+        "sample_size": 8,
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 3,
+        "attention_head_dim": 8,
+        "num_attention_heads": 4,
+        "joint_attention_dim": 24,
+        "caption_projection_dim": 32,
+        "pooled_projection_dim": 20,
+        "pos_embed_max_size": 12,
+    }
+    return SD3Transformer2DModel(**{**defaults, **config}).eval()
+
+
+def open_branch(net: LayoutMMDiT) -> LayoutMMDiT:
+    """The net with a branch that has an effect, as if it had been trained."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for block in net.transformer_blocks:
+            block.layout_out.weight.normal_(std=0.3, generator=generator)
+        net.layout_processor.null_text.normal_(generator=generator)
+    return net.eval()
+
+
+def _tiny_sd3(folder: Path, layout: bool) -> None:
+    """A base of the SD3 kind without T5; with `layout` of the SD3.5 kind, with a trained branch."""
+    tokenizer = tiny_tokenizer()
+    net = tiny_mmdit(joint_attention_dim=36, pooled_projection_dim=32, **(SD35 if layout else {}))
+    StableDiffusion3Pipeline(
+        transformer=net,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=tiny_vae(shift=0.1),
+        text_encoder=tiny_text_encoder(tokenizer, projection=True),
+        tokenizer=tokenizer,
+        text_encoder_2=tiny_text_encoder(tokenizer, projection=True),
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    ).save_pretrained(folder, safe_serialization=True)
+    if layout:
+        open_branch(LayoutMMDiT.from_stock(net)).save_pretrained(folder / "transformer")
+
+
+def _tiny_layout(folder: Path) -> None:
+    """A base of the kind of emoji-mmdit."""
+    tokenizer = tiny_tokenizer()
+    net = LayoutMMDiT.from_stock(tiny_mmdit(joint_attention_dim=16, pooled_projection_dim=16))
+    parts = {
+        "vae": tiny_vae(),
+        "text_encoder": tiny_text_encoder(tokenizer),
+        "tokenizer": tokenizer,
+        "transformer": open_branch(net),
+        "scheduler": FlowMatchEulerDiscreteScheduler(),
+    }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    index: dict[str, Any] = {name: [type(part).__module__, type(part).__name__] for name, part in parts.items()}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "LayoutMMDiTPipeline", **index}))
 
 
 def make_tiny_base(folder: Path, kind: str = "sd1") -> Path:
-    """Save a random base of one kind (`sd1`, `sd2` with v-prediction and zero SNR, `sdxl`) and return its folder."""
+    """Save a random base of one kind and return its folder: `sd1`, `sd2` with v-prediction and zero SNR, `sdxl`;
+    `layout` and `layout3` (with the two text encoders of SD3) with boxes, `sd3` without."""
     torch.manual_seed(0)
+    if kind in ("layout", "layout3", "sd3"):
+        _tiny_layout(folder) if kind == "layout" else _tiny_sd3(folder, kind == "layout3")
+        return folder
     tokenizer = tiny_tokenizer()
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
     if kind == "sdxl":

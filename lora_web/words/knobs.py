@@ -59,4 +59,25 @@ CHINESE: dict[str, tuple[str, str]] = {
         "噪声偏移",
         "给噪声加一个随机的亮度偏移（适合很暗或很亮的图片）。",
     ),
+    "mmdit_layout:options.scope": (
+        "训练哪些层",
+        "学习的部分。layout_mlp：如何读取方框；text_mlp：再加上方框的说明文字；"
+        "branch：再加上每个块里方框的注意力、前馈和输出层。",
+    ),
+    "mmdit_layout:options.caption_dropout": (
+        "丢弃说明的比例",
+        "训练时不给说明文字的样本比例，供引导使用。",
+    ),
+    "mmdit_layout:options.layout_dropout": (
+        "丢弃方框的比例",
+        "训练时不给方框的样本比例，供引导使用。",
+    ),
+    "mmdit_layout:options.time_mean": (
+        "噪声侧重",
+        "最常训练哪种噪声：0 为中等；大于 0 偏向噪声更多，小于 0 偏向更少。",
+    ),
+    "mmdit_layout:options.t5": (
+        "使用 T5",
+        "如果基础模型带有 T5，也用它读说明文字：适合长的说明。读取时多占 10 GB 内存。",
+    ),
 }

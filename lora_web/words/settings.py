@@ -9,6 +9,8 @@ WORDS = {
     "subject": ("What it learns", "学什么"),
     "preset.style": ("A style", "一种风格"),
     "preset.subject": ("A subject", "一个对象"),
+    "preset.placement": ("Where things go", "物体的位置"),
+    "preset.vocabulary": ("New things", "新的物体"),
     "preset_nothing": ("as set now", "与当前设置相同"),
     "preset_help": ("What each preset would change", "每种预设会改动什么"),
     "on": ("on", "开"),

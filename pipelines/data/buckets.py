@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,11 @@ from PIL.Image import Resampling, Transpose
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .regions import Region
+
 MAX_ASPECT = 3.0
+# Of a thing of which less is left in the crop, nobody would say that the picture shows it.
+_MIN_VISIBLE = 0.25
 
 
 @lru_cache(maxsize=256)
@@ -66,6 +72,27 @@ def fit(picture: Image.Image, bucket: tuple[int, int], flip: bool = False) -> Im
     box = crop_box(*picture.size, bucket)
     fitted = picture.resize(bucket, Resampling.LANCZOS, box=box)
     return fitted.transpose(Transpose.FLIP_LEFT_RIGHT) if flip else fitted
+
+
+def move_regions(
+    regions: Sequence[Region], picture: tuple[int, int], bucket: tuple[int, int], flip: bool = False
+) -> tuple[Region, ...]:
+    """The regions of a picture (width, height) where `fit` shows them. What is cut off is gone: a box is cut at the
+    edge, and one of which less than a quarter is left is left out."""
+    window = [side / picture[i % 2] for i, side in enumerate(crop_box(*picture, bucket))]
+    across, down = window[2] - window[0], window[3] - window[1]
+    found = []
+    for region in regions:
+        box = region.box
+        left, right = ((box[i] - window[0]) / across for i in (0, 2))
+        top, bottom = ((box[i] - window[1]) / down for i in (1, 3))
+        whole = (right - left) * (bottom - top)
+        left, top, right, bottom = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
+        if left < right and top < bottom and (right - left) * (bottom - top) >= _MIN_VISIBLE * whole:
+            if flip:
+                left, right = 1 - right, 1 - left
+            found.append(replace(region, box=(left, top, right, bottom)))
+    return tuple(found)
 
 
 def to_tensor(picture: Image.Image) -> Tensor:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProblemsError
 from ..randomness import Randomness
 from .batches import plan, split_validation
-from .buckets import bucket_for, crop_box, fit, to_tensor
+from .buckets import bucket_for, crop_box, fit, move_regions, to_tensor
 from .cache import EncodeCache
+from .regions import Region
 from .samples import METADATA, Sample, import_dataset, read_dataset
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """A sample as the loss will get it; `mirrored` is there when the run flips pictures."""
+    """A sample as the loss will get it, and its regions where they are then; `mirrored` is there when the run flips
+    pictures."""
 
     id: str
     caption: str
     size: tuple[int, int]
     tensors: dict[str, Tensor]
     mirrored: dict[str, Tensor] | None
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,20 @@ def _encode(
     cache, base_key = cached
     size = bucket_for(sample.width, sample.height, config.data.resolution, parts.rest["multiple"], config.data.buckets)
 
+    def regions(flip: bool) -> tuple[Region, ...]:
+        return move_regions(sample.regions, (sample.width, sample.height), size, flip)
+
     def make(flip: bool) -> dict[str, Tensor]:
         left, top, right, _ = crop_box(sample.width, sample.height, size)
         # XL is told the corner of the crop in pixels of the resized picture.
         scale = size[0] / (right - left)
         corner = (round(top * scale), round(left * scale))
         pixels = to_tensor(fit(sample.open(), size, flip=flip))
-        item = Item(sample.id, sample.caption, pixels, (sample.height, sample.width), corner)
+        item = Item(sample.id, sample.caption, pixels, (sample.height, sample.width), corner, regions(flip))
         return family.encode(parts, item)
 
     def get(flip: bool) -> dict[str, Any]:
-        return cache.get((base_key, sample.id, sample.caption, size, flip), lambda: make(flip))
+        return cache.get((base_key, sample.id, sample.caption, size, flip, *regions(flip)), lambda: make(flip))
 
-    return EncodedSample(sample.id, sample.caption, size, get(False), get(True) if config.data.flip else None)
+    mirrored = get(True) if config.data.flip else None
+    return EncodedSample(sample.id, sample.caption, size, get(False), mirrored, regions(False))

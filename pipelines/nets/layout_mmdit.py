@@ -231,6 +231,10 @@ class LayoutMMDiT(SD3Transformer2DModel):
             raise ValueError(f"these weights do not fit an SD3 transformer: {', '.join(strange)}")
         return model
 
+    def has_trained_branch(self) -> bool:
+        """Whether boxes can reach the image in any block: before training, the output of every branch is zero."""
+        return any(bool(value.any()) for block in self.transformer_blocks for value in block.layout_out.parameters())
+
     @apply_lora_scale("joint_attention_kwargs")
     def forward(
         self,

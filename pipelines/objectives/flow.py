@@ -12,6 +12,11 @@ def add_noise(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - column) * x0 + column * noise
 
 
+def shifted(t: Tensor, shift: float) -> Tensor:
+    """Times moved towards noise for a shift above 1, which large pictures want (Esser et al. 2024, eq. 23)."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
 def target(x0: Tensor, noise: Tensor) -> Tensor:
     """The velocity dx_t/dt = noise - x0 that the net should predict, the same for every t."""
     return noise - x0

@@ -1,0 +1,160 @@
+"""The parts of an MM-DiT base, read one by one from its folder or the Hub: transformer, autoencoder, text encoders."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .bases import Base, pipeline_class
+from .errors import ProblemsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .nets.layout_mmdit import LayoutMMDiT
+
+PIPELINES = ("LayoutMMDiTPipeline", "StableDiffusion3Pipeline")
+
+_CLIPS, _T5 = ("text_encoder", "text_encoder_2"), "text_encoder_3"
+_T5_TOKENS = 256
+
+
+@contextlib.contextmanager
+def _told(base: Base) -> Iterator[None]:
+    """What goes wrong while a base is read, as a sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        # diffusers reports a missing file, a wrong shape and a dead network with these; the first line says which.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ProblemsError(f"base {base.name} cannot be loaded: {reason}") from error
+
+
+def read_index(base: Base) -> Mapping[str, Any]:
+    """The model_index.json of a base. Raises ProblemsError when it is not an MM-DiT that this program knows."""
+    import diffusers
+
+    if base.path is not None and base.path.is_file():
+        raise ProblemsError(f"base {base.name} is a single file; this family reads model folders and Hub ids")
+    pipeline_class(base, PIPELINES)
+    with _told(base):
+        index: Mapping[str, Any] = diffusers.DiffusionPipeline.load_config(base.source)
+    if index.get("_class_name") not in PIPELINES:
+        raise ProblemsError(f"base {base.name} is a {index.get('_class_name')}, expected {' or '.join(PIPELINES)}")
+    return index
+
+
+def text_encoders(index: Mapping[str, Any], t5: bool) -> list[str]:
+    """The text encoders of a base, with T5 only where it is wanted."""
+    names = [*_CLIPS, _T5] if t5 else _CLIPS
+    return [name for name in names if (index.get(name) or [None])[0]]
+
+
+def read_model(base: Base, name: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """One component of a base, frozen, in eval mode; on the `meta` device its shapes only."""
+    import diffusers
+    import torch
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    with _told(base):
+        if device.type == "meta":
+            with torch.device("meta"):
+                if hasattr(kind, "config_class"):
+                    model = kind(kind.config_class.from_pretrained(base.source, subfolder=name))
+                else:
+                    model = kind.from_config(kind.load_config(base.source, subfolder=name))
+        else:
+            found = kind.from_pretrained(base.source, subfolder=name, dtype=dtype, use_safetensors=True)
+            model = torch.nn.Module.to(found, device)
+    return model.requires_grad_(False).eval()
+
+
+def read_transformer(base: Base, device: torch.device, dtype: torch.dtype) -> LayoutMMDiT | None:
+    """The transformer with its layout branch; None when the base has none, or one that was never trained."""
+    from diffusers import SD3Transformer2DModel
+
+    from .nets.layout_mmdit import LayoutMMDiT
+
+    with _told(base):
+        declared = SD3Transformer2DModel.load_config(base.source, subfolder="transformer").get("_class_name")
+    if declared != LayoutMMDiT.__name__:
+        return None
+    net: LayoutMMDiT = read_model(base, "transformer", LayoutMMDiT, device, dtype)
+    return net if device.type == "meta" or net.has_trained_branch() else None
+
+
+class CaptionReader:
+    """The text encoders of a base, in memory only while captions are read."""
+
+    def __init__(self, base: Base, encoders: Sequence[str], device: torch.device, dtype: torch.dtype, width: int):
+        self.base, self.encoders, self.device, self.dtype, self.width = base, encoders, device, dtype, width
+        self._loaded: dict[str, tuple[Any, Any]] = {}
+
+    def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token embeddings (B, T, J) and pooled embeddings (B, P), as the base's transformer was trained on them."""
+        import torch
+        from torch.nn.functional import pad
+
+        if not self._loaded:
+            self._loaded = {name: self._load(name) for name in self.encoders}
+        with torch.no_grad():
+            clips = [self._read(name, captions) for name in self.encoders if name != _T5]
+            if len(clips) == 1:
+                return clips[0].last_hidden_state, clips[0].pooler_output
+            text = torch.cat([clip.hidden_states[-2] for clip in clips], dim=-1)
+            pooled = torch.cat([clip.text_embeds for clip in clips], dim=-1)
+            # SD3 was trained with T5 left out now and then; its place is kept.
+            long = (
+                self._read(_T5, captions)[0]
+                if _T5 in self.encoders
+                else text.new_zeros(len(captions), _T5_TOKENS, self.width)
+            )
+            return torch.cat([pad(text, (0, self.width - text.shape[-1])), long], dim=1), pooled
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the encoders are there now."""
+        return bool(self._loaded)
+
+    def release(self) -> None:
+        """Forget the encoders until captions are read again."""
+        self._loaded = {}
+
+    def _read(self, name: str, captions: Sequence[str]) -> Any:
+        tokenizer, model = self._loaded[name]
+        length = _T5_TOKENS if name == _T5 else tokenizer.model_max_length
+        ids = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        more = {} if name == _T5 else {"output_hidden_states": True}
+        return model(ids.input_ids.to(self.device), **more)
+
+    def _load(self, name: str) -> tuple[Any, Any]:
+        import transformers
+
+        clip = transformers.CLIPTextModelWithProjection if _CLIPS[1] in self.encoders else transformers.CLIPTextModel
+        kind = transformers.T5EncoderModel if name == _T5 else clip
+        tokenizer = transformers.T5TokenizerFast if name == _T5 else transformers.CLIPTokenizer
+        model = read_model(self.base, name, kind, self.device, self.dtype)
+        return tokenizer.from_pretrained(self.base.source, subfolder=name.replace("text_encoder", "tokenizer")), model
+
+
+@dataclass
+class Folder:
+    """The modules of a base, and how to write the base anew with what they are then."""
+
+    base: Base
+    transformer: Any
+    vae: Any
+
+    def save_pretrained(self, folder: Path, safe_serialization: bool = True) -> None:
+        """A copy of the base's folder with the transformer as it is. Raises ProblemsError for a base on the Hub."""
+        if self.base.path is None:
+            raise ProblemsError(f"base {self.base.name} is on the Hub; download it as a folder to write a merged base")
+        shutil.copytree(self.base.path, folder, ignore=shutil.ignore_patterns("transformer"), dirs_exist_ok=True)
+        self.transformer.save_pretrained(folder / "transformer", safe_serialization=safe_serialization)
