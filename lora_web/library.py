@@ -20,7 +20,7 @@ from pipelines.adapters.metadata import thumbnail as header_picture
 from pipelines.bases import BUNDLED, find_base
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
-from pipelines.registry import FAMILIES, options_class
+from pipelines.registry import FAMILIES, options_class, reading
 
 from . import cards
 from .entries import Entry, of_run
@@ -175,18 +175,18 @@ class Library:
         """The config of the family whose base this is, if the adapter fits it. Raises ProblemsError."""
         from pipelines.fit import fit
 
+        self.site.check(RunConfig(base=base))
         bundled = BUNDLED.get(base)
         said = (facts["config"] or {}).get("family")
-        families = [bundled.family] if bundled else [said] if said in FAMILIES else list(FAMILIES)
+        families = [bundled.family] if bundled else [said] if said in FAMILIES else reading(find_base(base))
         problems: tuple[str, ...] = ()
         for family in families:
             config = RunConfig(family, base)
-            self.site.check(config)
             try:
                 fit(path, config)
                 return config
             except ProblemsError as error:
-                problems = error.problems
+                problems = problems or error.problems
         raise ProblemsError(problems)
 
     @staticmethod

@@ -103,7 +103,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="quick, balanced or quality, and style or subject (with boxes: placement or vocabulary); --set goes on top",
+        help="quick, balanced or quality, and style or subject (boxes: placement or vocabulary); --set goes on top",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ProblemsError, shown
 
 if TYPE_CHECKING:
+    from .bases import Base
     from .family import Family
 
 FAMILIES = {
@@ -28,6 +29,11 @@ def family_class(name: str) -> type[Family]:
 def options_class(name: str) -> type[Any]:
     """The dataclass of a family's own options."""
     return family_class(name).options_class
+
+
+def reading(base: Base) -> list[str]:
+    """The families whose kind of base this is, by its files; all of them where the files do not say."""
+    return [name for name in FAMILIES if create(name).multiple(base)] or list(FAMILIES)
 
 
 def create(name: str, options: Any = None) -> Family:
