@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .adapters.file import read_tensors, write_adapter
-from .adapters.lowrank import Layers, LowRank
+from .adapters.lowrank import Layers, LowRank, Whole
 from .adapters.metadata import with_recommended
 from .adapters.variants import peft_config
 from .config import RunConfig
@@ -111,4 +111,5 @@ def _layers(tensors: Mapping[str, Tensor], config: RunConfig) -> Layers:
     rank, alpha = float(settings.r), float(settings.lora_alpha)
     scale = alpha / (math.sqrt(rank) if settings.use_rslora else rank)
     paths = {name.removesuffix(".down") for name in values if name.endswith(".down")}
-    return {path: LowRank(values[f"{path}.down"], values[f"{path}.up"], scale) for path in sorted(paths)}
+    found: Layers = {path: LowRank(values[f"{path}.down"], values[f"{path}.up"], scale) for path in sorted(paths)}
+    return found | {name: Whole(value) for name, value in values.items() if not name.endswith((".down", ".up"))}

@@ -14,6 +14,7 @@ from pathlib import Path
 from .adapters.attach import attach_weights
 from .adapters.contents import PEFT_CONFIG, read_header, tensor_file
 from .adapters.file import Proof, prove, write_adapter, write_peft
+from .adapters.lowrank import Whole
 from .adapters.metadata import Remarks, completed, read_ours, remarked, sidecar, thumbnail, told
 from .bases import find_base
 from .config import RunConfig
@@ -121,7 +122,7 @@ def _write(found: Fit, form: str, output: Path, metadata: dict[str, str]) -> Pro
             write_bytes(output / f"{name}.png", _as_png(thumbnail(metadata)))
     else:
         write_adapter(output, found.layers, form=form, metadata=metadata)
-    return prove(written, found.layers, found.modules)
+    return prove(written, found.layers, found.modules, found.whole)
 
 
 def file_stem(title: str) -> str:
@@ -143,14 +144,16 @@ def _merge(found: Fit, output: Path, strength: float) -> Proof:
     attached = attach_weights(parts.model, layers, groups, "merged")
     originals = {path: layer.get_base_layer() for path, layer in attached.layers.items()}
     error = largest = 0.0
-    for path in attached.layers:
-        weight = originals[path].weight
-        delta = strength * layers[path].delta().double().view_as(weight)
+    for path, layer in layers.items():
+        weight = attached.whole[path] if isinstance(layer, Whole) else originals[path].weight
+        full = layer.value.double() - weight.double() if isinstance(layer, Whole) else layer.delta().double()
+        delta = strength * full.view_as(weight)
         merged = weight.double() + delta
         largest = max(largest, float(delta.abs().max()))
         with torch.no_grad():
             weight.copy_(merged)
         error = max(error, float((weight.double() - merged).abs().max()))
+    for path in attached.layers:
         component, _, name = path.partition(".")
         parent, _, leaf = name.rpartition(".")
         setattr(parts.model[component].get_submodule(parent), leaf, originals[path])

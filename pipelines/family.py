@@ -47,8 +47,8 @@ class Item:
 @dataclass
 class Parts:
     """A loaded base. `model` maps component names to modules (`{"unet": ..., "text_encoder": ...}`); adapters are
-    attached to these. `extra` holds modules trained whole and saved with the adapter. `rest` is the family's own
-    (tokenizer, scheduler, pipeline)."""
+    attached to these. `extra` maps full names to those of their submodules that are trained whole and saved with the
+    adapter. `rest` is the family's own (tokenizer, scheduler, pipeline)."""
 
     model: dict[str, nn.Module]
     device: torch.device

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .adapters.attach import match, shapes
+from .adapters.attach import match, shapes, whole_shapes
 from .adapters.file import read_adapter
 from .adapters.lowrank import Layers
 from .bases import find_base
@@ -25,6 +25,7 @@ class Fit:
     groups: dict[str, str]
     modules: Mapping[str, tuple[int, ...]]
     parts: Parts
+    whole: Mapping[str, tuple[int, ...]]
 
     @property
     def rank(self) -> int | None:
@@ -33,7 +34,8 @@ class Fit:
         return ranks.pop() if len(ranks) == 1 else None
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a layer, by group: name, group, rank, and the norm of what it adds at strength 1."""
+        """One row a layer, by group: name, group, rank, and the norm of what it adds at strength 1. A parameter trained
+        whole has rank 0 and the norm of its value."""
         rows = [
             {"layer": name, "group": self.groups.get(name, "other"), "rank": layer.rank, "norm": layer.norm()}
             for name, layer in self.layers.items()
@@ -53,6 +55,6 @@ def fit(path: Path, config: RunConfig, weights: bool = False) -> Fit:
     base = find_base(config.base)
     on_meta = not weights and base.path is not None and base.path.is_dir()
     parts = family.load(base, torch.device("meta") if on_meta else pick_device("cpu"), torch.float32)
-    modules = shapes(parts.model)
-    layers = read_adapter(path, modules)
-    return Fit(layers, match(layers, family.groups(parts)), modules, parts)
+    modules, whole = shapes(parts.model), whole_shapes(parts.extra)
+    layers = read_adapter(path, modules, whole)
+    return Fit(layers, match(layers, family.groups(parts)), modules, parts, whole)

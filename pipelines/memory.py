@@ -51,9 +51,9 @@ def estimate(config: RunConfig) -> Estimate:
     dtype = pick_dtype(config.train.precision, pick_device(config.train.device))
     parts = family.load(find_base(config.base), meta, torch.float32)
     loaded = {id(p): p for module in _modules(parts) for p in module.parameters()}
-    frozen = sum(p.numel() for p in loaded.values())
     element = torch.empty((), dtype=dtype).element_size()
-    adapter = attach(parts.model, family.targets(parts), config.adapter, config.train.seed)
+    adapter = attach(parts.model, family.targets(parts), config.adapter, config.train.seed, extra=parts.extra)
+    frozen = sum(p.numel() for p in loaded.values() if not p.requires_grad)
     parameters = adapter.parameters().values()
     for parameter in parameters:
         parameter.data = parameter.data.to(meta)

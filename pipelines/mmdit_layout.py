@@ -14,10 +14,10 @@ from .family import Family, Item, Parts, PreviewRequest, PreviewResult, Target
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from .data.regions import Region
-    from .nets.layout_mmdit import Layout
+    from .nets.layout_mmdit import Layout, LayoutMMDiT
     from .randomness import Randomness
 
 _BLOCKS = r"transformer\.transformer_blocks\.\d+\."
@@ -28,8 +28,17 @@ TARGETS = (
     Target(_BLOCKS + r"ff_layout\.net\.(0\.proj|2)", "layout feed-forward"),
     Target(_BLOCKS + r"layout_out", "layout output"),
 )
-# How many of the targets, from the first, belong to a scope.
-SCOPES = {"layout_mlp": 1, "text_mlp": 2, "branch": len(TARGETS)}
+# How many of the targets, from the first, belong to a scope; with `whole` the branch itself is trained.
+SCOPES = {"layout_mlp": 1, "text_mlp": 2, "branch": len(TARGETS), "whole": 0}
+_PROCESSOR = r"transformer\.layout_processor\."
+# What an adapter made elsewhere may have, and parameters trained whole.
+GROUPS = (
+    Target(_PROCESSOR + r"(layout_mlp|null_box).*", "boxes"),
+    Target(_PROCESSOR + r"(text_mlp|null_text).*", "region captions"),
+    Target(_BLOCKS + r"(attn_layout|norm1_layout).*", "layout attention"),
+    Target(_BLOCKS + r"ff_layout.*", "layout feed-forward"),
+    Target(_BLOCKS + r"layout_out.*", "layout output"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class LayoutOptions:
     scope: str = knob(
         "layout_mlp",
         "What learns. layout_mlp: how boxes are read; text_mlp: their captions as well; branch: also the attention, "
-        "feed-forward and output of boxes in every block.",
+        "feed-forward and output of boxes in every block; whole: all that itself, not by LoRA, for bases without it.",
         choices=tuple(SCOPES),
         advanced=False,
     )
@@ -68,17 +77,20 @@ class MMDiTLayout(Family):
         from .mmdit_parts import CaptionReader, Folder, read_index, read_model, read_transformer, text_encoders
 
         index = read_index(base)
-        net = read_transformer(base, device, dtype)
+        whole = self.options.scope == "whole"
+        net = read_transformer(base, device, dtype, untrained=whole)
         if net is None:
             raise ProblemsError(
                 f"base {base.name} has no trained layout branch: whatever an adapter in it computes meets an output "
-                "that is zero, so it would learn nothing; choose a base with a layout branch, such as emoji-mmdit"
+                "that is zero, so it would learn nothing; choose a base that has one, or train it with "
+                "options.scope=whole"
             )
         # Some autoencoders overflow in half precision, and it would save little.
         vae = read_model(base, "vae", AutoencoderKL, device, torch.float32)
         encoders = text_encoders(index, self.options.t5)
         return Parts(
             model={"transformer": net},
+            extra=_branch(net) if whole else {},
             device=device,
             dtype=dtype,
             rest={
@@ -106,7 +118,7 @@ class MMDiTLayout(Family):
         return [Target(unread + each.pattern, each.group) for each in found]
 
     def groups(self, parts: Parts) -> list[Target]:
-        return list(TARGETS)
+        return list(GROUPS)
 
     def cache_key(self, base: Base) -> str:
         return json.dumps([self.name, base.fingerprint, self.options.t5])
@@ -198,6 +210,16 @@ class MMDiTLayout(Family):
                 latents = scheduler.step(velocity, time, latents, return_dict=False)[0]
             pictures = vae.decode(latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)).sample
         return PreviewResult(images=tuple(VaeImageProcessor().postprocess(pictures, output_type="pil")))
+
+
+def _branch(net: LayoutMMDiT) -> dict[str, nn.Module]:
+    """The modules of the layout branch by full name."""
+    names = ("norm1_layout", "attn_layout", "layout_out", "ff_layout")
+    found: dict[str, nn.Module] = {"transformer.layout_processor": net.layout_processor}
+    for number, block in enumerate(net.transformer_blocks):
+        modules = {name: getattr(block, name, None) for name in names}
+        found |= {f"transformer.transformer_blocks.{number}.{name}": each for name, each in modules.items() if each}
+    return found
 
 
 def _layout(parts: Parts, regions: Sequence[Region]) -> Layout:

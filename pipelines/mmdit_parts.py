@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .bases import Base, pipeline_class
 from .errors import ProblemsError
+from .files import write_text
+from .randomness import derive
 
 if TYPE_CHECKING:
     import torch
@@ -76,18 +79,26 @@ def read_model(base: Base, name: str, kind: Any, device: torch.device, dtype: to
     return model.requires_grad_(False).eval()
 
 
-def read_transformer(base: Base, device: torch.device, dtype: torch.dtype) -> LayoutMMDiT | None:
-    """The transformer with its layout branch; None when the base has none, or one that was never trained."""
+def read_transformer(base: Base, device: torch.device, dtype: torch.dtype, untrained: bool) -> LayoutMMDiT | None:
+    """The transformer with its layout branch. When the base has none, or one that was never trained: None, or where
+    `untrained` is wanted the branch that training begins with, always the same."""
+    import torch
     from diffusers import SD3Transformer2DModel
 
     from .nets.layout_mmdit import LayoutMMDiT
 
     with _told(base):
         declared = SD3Transformer2DModel.load_config(base.source, subfolder="transformer").get("_class_name")
-    if declared != LayoutMMDiT.__name__:
+    if declared == LayoutMMDiT.__name__:
+        net: LayoutMMDiT = read_model(base, "transformer", LayoutMMDiT, device, dtype)
+        return net if untrained or device.type == "meta" or net.has_trained_branch() else None
+    if not untrained:
         return None
-    net: LayoutMMDiT = read_model(base, "transformer", LayoutMMDiT, device, dtype)
-    return net if device.type == "meta" or net.has_trained_branch() else None
+    stock = read_model(base, "transformer", SD3Transformer2DModel, device, dtype)
+    with torch.random.fork_rng(devices=[]), _told(base):
+        torch.manual_seed(derive("layout branch"))
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            return LayoutMMDiT.from_stock(stock).requires_grad_(False).eval()
 
 
 class CaptionReader:
@@ -158,3 +169,7 @@ class Folder:
             raise ProblemsError(f"base {self.base.name} is on the Hub; download it as a folder to write a merged base")
         shutil.copytree(self.base.path, folder, ignore=shutil.ignore_patterns("transformer"), dirs_exist_ok=True)
         self.transformer.save_pretrained(folder / "transformer", safe_serialization=safe_serialization)
+        index = json.loads((self.base.path / "model_index.json").read_text(encoding="utf-8"))
+        kind = type(self.transformer)
+        index |= {"_class_name": PIPELINES[0], "transformer": [kind.__module__, kind.__name__]}
+        write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")

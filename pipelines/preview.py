@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from . import registry
-from .adapters.attach import Attached, attach_weights, detach, match, shapes
+from .adapters.attach import Attached, attach_weights, detach, match, shapes, whole_shapes
 from .adapters.file import read_adapter
 from .adapters.identity import identity
 from .adapters.strength import Strength, check_numbers, strengths
@@ -160,11 +160,12 @@ class PreviewSession:
         pictures: list[Image.Image] = []
         groups = strength if isinstance(strength, Mapping) else {"": strength}
         count = max(len(rows) for rows in groups.values() if isinstance(rows, Sequence))
-        for start in range(0, count, _MAX_ROWS):
-            part = {
-                name: rows[start : start + _MAX_ROWS] for name, rows in groups.items() if isinstance(rows, Sequence)
-            }
-            rows = min(_MAX_ROWS, count - start)
+        with self._lock:
+            # A parameter that was trained whole has one value for all rows.
+            most = 1 if self._use(adapter).whole else _MAX_ROWS
+        for start in range(0, count, most):
+            part = {name: rows[start : start + most] for name, rows in groups.items() if isinstance(rows, Sequence)}
+            rows = min(most, count - start)
             pictures += self._compute({adapter: part, **others}, dataclasses.replace(request, copies=rows))
         return pictures
 
@@ -188,7 +189,7 @@ class PreviewSession:
         name = identity(path)
         if name not in self._attached:
             model = self.parts.model
-            layers = read_adapter(path, shapes(model))
+            layers = read_adapter(path, shapes(model), whole_shapes(self.parts.extra))
             while len(self._attached) >= _MAX_ATTACHED:
                 detach(model, self._attached.pop(next(iter(self._attached))))
             groups = match(layers, self.family.groups(self.parts))

@@ -93,7 +93,9 @@ class _Run:
         self.encode_seconds = time.perf_counter() - started
         self.family.release(self.parts)
         targets = self.family.targets(self.parts)
-        self.adapter = attaching.attach(self.parts.model, targets, config.adapter, config.train.seed)
+        self.adapter = attaching.attach(
+            self.parts.model, targets, config.adapter, config.train.seed, extra=self.parts.extra
+        )
         if config.train.gradient_checkpointing:
             for module in self.parts.model.values():
                 enable = getattr(module, "enable_gradient_checkpointing", None) or module.gradient_checkpointing_enable

@@ -36,3 +36,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.data_parts import make_pictures
 
     return make_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six captioned pictures with captioned boxes."""
+    from tests.data_parts import make_layouts
+
+    return make_layouts(tmp_path_factory.mktemp("layouts"))

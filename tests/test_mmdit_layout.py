@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import peft
 import pytest
 import torch
@@ -19,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from pipelines import registry
 from pipelines.__main__ import main
 from pipelines.adapters.attach import attach
 from pipelines.bases import find_base, native_resolution
@@ -29,53 +26,15 @@ from pipelines.data.regions import Region
 from pipelines.errors import ProblemsError
 from pipelines.events import Finished, Previewed, Saved, Step
 from pipelines.export import export
-from pipelines.family import Item, PreviewRequest
 from pipelines.fit import fit
 from pipelines.memory import estimate
 from pipelines.mmdit_layout import SCOPES, LayoutOptions
 from pipelines.nets.layout_mmdit import Layout, LayoutMMDiT
 from pipelines.preview import PreviewSession
-from pipelines.randomness import Randomness
 from pipelines.train import ADAPTER_FILE, train
-from tests.data_parts import make_layouts
-from tests.test_train import digest, losses, tiny_config
+from tests.layout_parts import BOXES, REQUEST, Base, batch_of, configured, difference, loaded, session
+from tests.test_train import digest, losses
 from tests.tiny import SD35, tiny_mmdit
-
-Base = Callable[[str], Path]
-BOXES = (Region((0.1, 0.1, 0.5, 0.6), "a disc"), Region((0.55, 0.3, 0.95, 0.9), "a square"))
-REQUEST = PreviewRequest("a disc and a square", "paper", seed=3, steps=4, guidance=4.0, regions=BOXES)
-
-
-@pytest.fixture(scope="module")
-def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_layouts(tmp_path_factory.mktemp("layouts"))
-
-
-def configured(base: Path, data: Path, scope: str = "layout_mlp", **settings: object) -> RunConfig:
-    config = tiny_config(base, data, **settings)
-    return replace(config, family="mmdit_layout", options=LayoutOptions(scope=scope))
-
-
-def loaded(base: Path, **options: Any) -> tuple[Any, Any]:
-    family = registry.create("mmdit_layout", LayoutOptions(**options))
-    return family, family.load(find_base(str(base)), torch.device("cpu"), torch.float32)
-
-
-def batch_of(family: Any, parts: Any, *regions: tuple[Region, ...]) -> tuple[dict[str, torch.Tensor], Randomness]:
-    pixels = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    rows = [family.encode(parts, Item("a", "a disc", pixels, (64, 64), regions=each)) for each in regions]
-    batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-    return batch, Randomness(0, 0, tuple(str(i) for i in range(len(regions))))
-
-
-def session(base: Path, **options: Any) -> PreviewSession:
-    return PreviewSession("mmdit_layout", str(base), LayoutOptions(**options), precision="fp32", device="cpu")
-
-
-def difference(one: Image.Image, other: Image.Image) -> int:
-    """Largest difference of any channel of any pixel, in 1/255."""
-    first, second = (np.asarray(picture, dtype=np.int16) for picture in (one, other))
-    return int(np.abs(first - second).max())
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +53,7 @@ def trained(tiny_base: Base, layouts: Path, tmp_path_factory: pytest.TempPathFac
 def test_exactly_what_is_asked_for_learns(tiny_base: Base, scope: str) -> None:
     family, parts = loaded(tiny_base("layout"), scope=scope)
     frozen = {name: value.clone() for name, value in parts.model["transformer"].state_dict().items()}
-    adapter = attach(parts.model, family.targets(parts), AdapterConfig(rank=2), seed=0)
+    adapter = attach(parts.model, family.targets(parts), AdapterConfig(rank=2), seed=0, extra=parts.extra)
     start = {name: p.detach().clone() for name, p in adapter.parameters().items()}
     optimizer = torch.optim.AdamW(adapter.parameters().values(), lr=1e-2, weight_decay=0.0)
     batch, draw = batch_of(family, parts, BOXES, BOXES[:1], ())
@@ -102,13 +61,19 @@ def test_exactly_what_is_asked_for_learns(tiny_base: Base, scope: str) -> None:
         optimizer.zero_grad()
         family.loss(parts, batch, replace(draw, step=step)).backward()
         optimizer.step()
-    assert all(not torch.equal(p, start[name]) for name, p in adapter.parameters().items())
+    moved = {name for name, p in adapter.parameters().items() if not torch.equal(p, start[name])}
+    # The last block's answer to the boxes is read by nobody.
+    unread = {name for name in start if scope == "whole" and ".2.attn_layout.add_q_proj" in name}
+    assert moved == start.keys() - unread
     after = parts.model["transformer"].state_dict()
-    assert all(torch.equal(after[_wrapped(name, after)], value) for name, value in frozen.items())
+    own = {name.removeprefix("transformer.") for name in adapter.whole}
+    assert all(torch.equal(after[_wrapped(name, after)], value) for name, value in frozen.items() if name not in own)
+    assert own == ({name for name in frozen if "layout" in name} if scope == "whole" else set())
     expected = {
         "layout_mlp": {"boxes"},
         "text_mlp": {"boxes", "region captions"},
         "branch": {target.group for target in family.groups(parts)},
+        "whole": set(),
     }
     assert set(adapter.groups.values()) == expected[scope]
     if scope == "layout_mlp":
@@ -239,9 +204,9 @@ def test_size_of_a_picture(tiny_base: Base) -> None:
         family.preview(parts, replace(REQUEST, width=256))
 
 
-@pytest.mark.parametrize("scope", ["layout_mlp"])
-def test_resume_is_bit_exact(tiny_base: Base, layouts: Path, tmp_path: Path, scope: str) -> None:
-    config = configured(tiny_base("layout"), layouts, scope, accumulation=2, ema=0.9)
+@pytest.mark.parametrize(("scope", "kind"), [("layout_mlp", "layout"), ("whole", "sd3")])
+def test_resume_is_bit_exact(tiny_base: Base, layouts: Path, tmp_path: Path, scope: str, kind: str) -> None:
+    config = configured(tiny_base(kind), layouts, scope, accumulation=2, ema=0.9)
     config = replace(config, data=replace(config.data, flip=True))
     whole = list(train(config, tmp_path / "whole"))
     for event in train(config, tmp_path / "killed"):
@@ -370,9 +335,13 @@ def test_a_layout_adapter_on_a_base_without_boxes_is_refused(tiny_base: Base, tr
 
 
 def test_memory_is_counted_without_the_weights(tiny_base: Base, layouts: Path) -> None:
-    few, many = (estimate(configured(tiny_base("layout"), layouts, scope)) for scope in ("layout_mlp", "branch"))
-    assert 0 < few.parameters < many.parameters
-    assert few.activations > 0 and few.step_flops > 0
+    few, many, whole = (
+        estimate(configured(tiny_base("layout"), layouts, scope)) for scope in ("layout_mlp", "branch", "whole")
+    )
+    assert 0 < few.parameters < many.parameters < whole.parameters
+    assert 0 < few.step_flops < whole.step_flops and few.activations > 0
+    assert whole.weights == few.weights - 4 * whole.parameters
+    assert estimate(configured(tiny_base("sd3"), layouts, "whole")).parameters > 0
 
 
 def test_the_command_line_previews_a_layout(

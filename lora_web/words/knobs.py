@@ -62,7 +62,8 @@ CHINESE: dict[str, tuple[str, str]] = {
     "mmdit_layout:options.scope": (
         "训练哪些层",
         "学习的部分。layout_mlp：如何读取方框；text_mlp：再加上方框的说明文字；"
-        "branch：再加上每个块里方框的注意力、前馈和输出层。",
+        "branch：再加上每个块里方框的注意力、前馈和输出层；"
+        "whole：直接训练整个分支，不用 LoRA，适合没有这一分支的基础模型。",
     ),
     "mmdit_layout:options.caption_dropout": (
         "丢弃说明的比例",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ProblemsError
 from ..randomness import derive
-from .lowrank import LowRank
+from .lowrank import Layers, LowRank, Whole, low_rank, wholes
 from .variants import peft_config
 
 if TYPE_CHECKING:
@@ -36,12 +36,18 @@ class TargetLike(Protocol):
 
 @dataclass
 class Attached:
-    """One adapter on a model: its PEFT layers by full name, the group of each, and the scale it was trained with."""
+    """One adapter on a model: its PEFT layers by full name, the group of each, and the scale it was trained with.
+
+    `whole` are the parameters of the model that it trains themselves. When it is finished, `values` are theirs at
+    strength 1, and outside of `strengths` they are the base's.
+    """
 
     name: str
     layers: dict[str, Any]
     groups: dict[str, str]
     scales: dict[str, float]
+    whole: dict[str, nn.Parameter] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable tensors by name, in a fixed order."""
@@ -50,11 +56,12 @@ class Attached:
             layer = self.layers[path]
             found[f"{path}.down"] = layer.lora_A[self.name].weight
             found[f"{path}.up"] = layer.lora_B[self.name].weight
-        return found
+        return found | {name: self.whole[name] for name in sorted(self.whole)}
 
-    def weights(self) -> dict[str, LowRank]:
+    def weights(self) -> Layers:
         """Copies of the current weights on the CPU."""
-        return {
+        found: Layers = {name: Whole(parameter.detach().cpu().clone()) for name, parameter in self.whole.items()}
+        return found | {
             path: LowRank(
                 down=layer.lora_A[self.name].weight.detach().cpu().clone(),
                 up=layer.lora_B[self.name].weight.detach().cpu().clone(),
@@ -91,6 +98,16 @@ def shapes(model: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(module.weight.shape) for name, module in adaptable(model).items()}
 
 
+def whole_parameters(extra: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """Every parameter of modules that are trained whole, by full name."""
+    return {f"{path}.{name}": value for path, module in extra.items() for name, value in module.named_parameters()}
+
+
+def whole_shapes(extra: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters of modules that are trained whole, by full name."""
+    return {name: tuple(value.shape) for name, value in whole_parameters(extra).items()}
+
+
 def match(names: Iterable[str], targets: Sequence[TargetLike]) -> dict[str, str]:
     """Full layer name -> group, for every layer that a target names (the first that does)."""
     found = {}
@@ -121,8 +138,10 @@ def attach(
     config: AdapterConfig,
     seed: int,
     name: str = "in_training",
+    extra: Mapping[str, nn.Module] | None = None,
 ) -> Attached:
-    """Attach a new adapter for training. Its first output is the base's (B is zero); A depends only on `seed`."""
+    """Attach a new adapter for training. Its first output is the base's (B is zero); A depends only on `seed`. The
+    modules `extra`, which are parts of the model, are trained whole."""
     groups = match_all(model, targets)
     devices = [p.device for p in next(iter(model.values())).parameters()][:1]
     with torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
@@ -130,6 +149,7 @@ def attach(
         for component, paths in _by_component(groups).items():
             _inject(model[component], peft_config(config, paths), name)
     attached = _collect(model, name, groups)
+    attached.whole = whole_parameters(extra or {})
     for parameter in attached.parameters().values():
         # Adapters are trained in fp32 whatever the base is stored in: small updates vanish in half precision.
         parameter.data = parameter.data.float()
@@ -137,22 +157,26 @@ def attach(
     return attached
 
 
-def attach_weights(
-    model: Mapping[str, nn.Module], weights: Mapping[str, LowRank], groups: Mapping[str, str], name: str
-) -> Attached:
+def attach_weights(model: Mapping[str, nn.Module], weights: Layers, groups: Mapping[str, str], name: str) -> Attached:
     """Attach a finished adapter, frozen. Layers that no group claims go to the group `other`."""
-    for component, paths in _by_component(weights).items():
-        ranks = {path: weights[f"{component}.{path}"].rank for path in paths}
+    layers = low_rank(weights)
+    for component, paths in _by_component(layers).items():
+        ranks = {path: layers[f"{component}.{path}"].rank for path in paths}
         usual = max(ranks.values())
         different = {re.escape(path): rank for path, rank in ranks.items() if rank != usual}
         config = LoraConfig(r=usual, lora_alpha=usual, target_modules=paths, rank_pattern=different)
         _inject(model[component], config, name)
-    attached = _collect(model, name, {path: groups.get(path, "other") for path in weights})
+    attached = _collect(model, name, {path: groups.get(path, "other") for path in layers})
     for path, layer in attached.layers.items():
         weight = layer.get_base_layer().weight
-        for pair, value in ((layer.lora_A, weights[path].down), (layer.lora_B, weights[path].up)):
+        for pair, value in ((layer.lora_A, layers[path].down), (layer.lora_B, layers[path].up)):
             pair[name].weight = nn.Parameter(value.to(weight.device, _adapter_dtype(weight.dtype)), requires_grad=False)
-        attached.scales[path] = layer.scaling[name] = weights[path].scale
+        attached.scales[path] = layer.scaling[name] = layers[path].scale
+    for path, whole in wholes(weights).items():
+        component, _, inner = path.partition(".")
+        parameter = model[component].get_parameter(inner)
+        attached.groups[path] = groups.get(path, "other")
+        attached.whole[path], attached.values[path] = parameter, whole.value.to(parameter.device)
     attached.dropout(False)
     return attached
 

@@ -33,24 +33,31 @@ def inspect(path: Path) -> dict[str, Any]:
         dtypes = sorted({file.get_slice(key).get_dtype() for key in shapes if not key.endswith(".alpha")})
     splits = {key: split_key(key) for key in shapes}
     downs = {split[0]: shapes[key] for key, split in splits.items() if split and split[1] == "down"}
+    problems, said = variant_problems(shapes, metadata), told(metadata)
+    # In a file of ours, what is not LoRA is a parameter that was trained whole.
+    others = sorted(key for key, split in splits.items() if split is None)
+    whole, others = (others, []) if said["config"] else ([], others)
     components: dict[str, int] = {}
-    for stem in downs:
+    for stem in (*downs, *whole):
         component = split_component(stem, _COMPONENTS)[0] or "unnamed"
         components[component] = components.get(component, 0) + 1
-    problems, said = variant_problems(shapes, metadata), told(metadata)
     return {
         "file": path.name,
         "bytes": tensor_file(path).stat().st_size,
-        "form": _form(shapes, path),
+        "form": "diffusers" if whole else _form(shapes, path),
         **said,
-        "variant": "other" if problems else said["variant"],
+        "variant": "other" if problems else "whole" if whole and not downs else said["variant"],
         "problems": problems,
-        "modules": len(downs),
+        "modules": len(downs) + len(whole),
         "components": components,
         "ranks": sorted({shape[0] for shape in downs.values() if shape}),
-        "parameters": sum(_product(shapes[key]) for key, split in splits.items() if split and split[1] != "alpha"),
+        "parameters": sum(
+            _product(shapes[key])
+            for key, split in splits.items()
+            if key in whole or (split is not None and split[1] != "alpha")
+        ),
         "dtypes": dtypes,
-        "other_tensors": sorted(key for key, split in splits.items() if split is None),
+        "other_tensors": others,
         "made_for": WIDTHS.get(cross_attention_width(downs) or 0, ""),
         "metadata": {
             key: f"{len(value)} characters" if key in _PICTURES else value

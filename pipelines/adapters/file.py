@@ -17,7 +17,7 @@ from ..files import write_bytes, write_text
 from .contents import PEFT_CONFIG, PEFT_TENSORS, opened
 from .formats import match_layers, to_diffusers, to_kohya, to_peft
 from .headers import HEADER_KEY
-from .lowrank import Layers
+from .lowrank import Layers, LowRank, Whole, low_rank
 from .mismatch import WIDTHS, XL, cross_attention_width
 
 FORMS = ("diffusers", "kohya")
@@ -94,36 +94,50 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
 
 
-def read_adapter(path: Path, modules: Mapping[str, tuple[int, ...]]) -> Layers:
-    """The layers of a file or PEFT folder for a base whose adaptable layers have the weight shapes `modules`.
+def read_adapter(
+    path: Path, modules: Mapping[str, tuple[int, ...]], whole: Mapping[str, tuple[int, ...]] | None = None
+) -> Layers:
+    """The layers of a file or PEFT folder for a base whose adaptable layers have the weight shapes `modules`, and the
+    parameters that may be trained whole the shapes `whole`.
 
     Raises ProblemsError with everything that does not fit, each sentence beginning with the file's name.
     """
     tensors, metadata = read_tensors(path)
-    found = match_layers(tensors, modules, metadata)
+    found = match_layers(tensors, modules, metadata, whole)
     if found.problems:
         raise ProblemsError(f"{Path(path).name}: {problem}" for problem in found.problems)
     return found.layers
 
 
-def prove(path: Path, layers: Layers, modules: Mapping[str, tuple[int, ...]]) -> Proof:
-    """Re-read a written file and compare every module's delta W with what was meant to be written."""
+def prove(
+    path: Path,
+    layers: Layers,
+    modules: Mapping[str, tuple[int, ...]],
+    whole: Mapping[str, tuple[int, ...]] | None = None,
+) -> Proof:
+    """Re-read a written file and compare every module's delta W (of a parameter trained whole: its value) with what was
+    meant to be written."""
     tensors, metadata = read_tensors(path)
-    found = match_layers(tensors, modules, metadata)
+    found = match_layers(tensors, modules, metadata, whole)
     error = largest = 0.0
     for module in found.layers.keys() & layers.keys():
-        meant = layers[module].delta()
-        error = max(error, float((found.layers[module].delta() - meant).abs().max()))
+        meant = _compared(layers[module])
+        error = max(error, float((_compared(found.layers[module]) - meant).abs().max()))
         largest = max(largest, float(meant.abs().max()))
     strangers = len(found.layers.keys() ^ layers.keys())
     return Proof(error, len(found.layers), max(found.unmatched, strangers), largest)
 
 
+def _compared(layer: LowRank | Whole) -> torch.Tensor:
+    return layer.value.float() if isinstance(layer, Whole) else layer.delta()
+
+
 def _is_xl(layers: Layers, metadata: Mapping[str, str]) -> bool:
+    width = cross_attention_width({name: tuple(layer.down.shape) for name, layer in low_rank(layers).items()})
     return (
         metadata.get("ss_base_model_version", "").startswith("sdxl")
         or any(module.startswith("text_encoder_2.") for module in layers)
-        or WIDTHS.get(cross_attention_width({m: tuple(each.down.shape) for m, each in layers.items()}) or 0) == XL
+        or WIDTHS.get(width or 0) == XL
     )
 
 
@@ -146,7 +160,7 @@ def _check_worth_writing(layers: Layers, dtype: torch.dtype) -> None:
         for module, layer in layers.items()
         if not layer.finite()
     ]
-    if not problems and not any(layer.scale and bool(layer.up.any()) for layer in layers.values()):
+    if not problems and all(layer.idle() for layer in layers.values()):
         problems.append(
             "the adapter changes nothing (every up matrix is zero) and was not saved; train it for at least one step"
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ProblemsError
 from .headers import Scales
-from .lowrank import Layers, LowRank
+from .lowrank import Layers, LowRank, Whole, low_rank, wholes
 from .mismatch import headline, variant_problems
 from .names import Names, canonical, split_key
 
@@ -31,9 +31,10 @@ _KOHYA_NAMES = {"add_embedding.linear_1": "label_emb_0_0", "add_embedding.linear
 
 
 def to_diffusers(layers: Layers, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Diffusers/PEFT names: `unet.….lora_A.weight` (r, in, …) and `.lora_B.weight` (out, r, …); no alpha anywhere."""
-    found = {}
-    for module, layer in layers.items():
+    """Diffusers/PEFT names: `unet.….lora_A.weight` (r, in, …) and `.lora_B.weight` (out, r, …); no alpha anywhere.
+    Parameters trained whole have the names they have in the base."""
+    found = {name: whole.value.to(dtype).contiguous().clone() for name, whole in wholes(layers).items()}
+    for module, layer in low_rank(layers).items():
         down, up = _pair(layer, layer.rank, dtype)
         name = ".".join(canonical(module))
         found[f"{name}.lora_A.weight"] = down
@@ -48,6 +49,7 @@ def to_kohya(layers: Layers, dtype: torch.dtype, xl: bool) -> dict[str, Tensor]:
     Every `.alpha` of a component is the same number, the rank most of its layers have: stock diffusers mixes alphas up
     when they differ. Raises ProblemsError for components this form has no name for.
     """
+    _refuse_wholes(layers, "kohya")
     prefixes = _KOHYA_COMPONENTS[xl]
     foreign = sorted({module.partition(".")[0] for module in layers} - set(prefixes))
     if foreign:
@@ -60,7 +62,7 @@ def to_kohya(layers: Layers, dtype: torch.dtype, xl: bool) -> dict[str, Tensor]:
     for module, layer in layers.items():
         ranks[module.partition(".")[0]][layer.rank] += 1
     found = {}
-    for module, layer in layers.items():
+    for module, layer in low_rank(layers).items():
         component, rest = canonical(module)
         alpha = max(ranks[component].items(), key=lambda item: (item[1], item[0]))[0]
         down, up = _pair(layer, alpha, dtype)
@@ -76,6 +78,7 @@ def to_peft(layers: Layers, dtype: torch.dtype = torch.float32) -> tuple[dict[st
 
     Raises ProblemsError when the layers belong to more than one component: a PEFT folder holds one model.
     """
+    _refuse_wholes(layers, "PEFT")
     components = sorted({module.partition(".")[0] for module in layers})
     if len(components) != 1:
         raise ProblemsError(
@@ -100,11 +103,20 @@ def to_peft(layers: Layers, dtype: torch.dtype = torch.float32) -> tuple[dict[st
         "inference_mode": True,
     }
     tensors = {}
-    for module, layer in layers.items():
+    for module, layer in low_rank(layers).items():
         down, up = _pair(layer, layer.rank, dtype)
         name = "base_model.model." + module.partition(".")[2]
         tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"] = down, up
     return config, tensors
+
+
+def _refuse_wholes(layers: Layers, form: str) -> None:
+    found = list(wholes(layers))
+    if found:
+        raise ProblemsError(
+            f"{len(found)} parameters such as {found[0]} were trained whole and the {form} form holds only LoRA; "
+            "export the diffusers form or a merged base instead"
+        )
 
 
 def _pair(layer: LowRank, alpha: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -145,9 +157,13 @@ def read_layers(
 
 
 def match_layers(
-    tensors: Mapping[str, Tensor], modules: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str] | None = None
+    tensors: Mapping[str, Tensor],
+    modules: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str] | None = None,
+    whole: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Match:
-    """`read_layers` that collects problems in place of raising them."""
+    """`read_layers` that collects problems in place of raising them. `whole` are the shapes of the base's parameters
+    that a file may hold as they are."""
     found = Match(problems=variant_problems(tensors, metadata or {}))
     if found.problems:
         found.unmatched = len(tensors)
@@ -155,14 +171,16 @@ def match_layers(
     stems: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         split = split_key(key)
-        if split is None:
+        if key in (whole or {}):
+            _read_whole(found, key, tensor, (whole or {})[key])
+        elif split is None:
             found.problems.append(f"{key}: not a LoRA tensor; the file is damaged or of a kind that is not supported")
             found.unmatched += 1
         elif split[1] in stems.setdefault(split[0], {}):
             found.problems.append(f"{key}: the same matrix occurs twice under different names")
         else:
             stems[split[0]][split[1]] = tensor
-    if not stems and not found.problems:
+    if not stems and not found.layers and not found.problems:
         found.problems.append("the file holds no LoRA tensors")
     names, scales = Names(modules), Scales(metadata or {})
     found.problems.extend(scales.problems)
@@ -182,6 +200,16 @@ def match_layers(
     if found.problems:
         found.problems[:0] = headline(stems, modules)
     return found
+
+
+def _read_whole(found: Match, name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Put one parameter trained whole into what was found, or what is wrong with it."""
+    if tuple(value.shape) != shape or not value.is_floating_point():
+        found.problems.append(f"{name}: is {tuple(value.shape)} of {value.dtype}, the base's is {shape}")
+    elif not torch.isfinite(value).all():
+        found.problems.append(f"{name}: holds NaN or infinite numbers; the training that made it diverged")
+    else:
+        found.layers[name] = Whole(value.float())
 
 
 def _read_layer(

@@ -1,4 +1,4 @@
-"""The update one layer learns: a product of two thin matrices."""
+"""What an adapter holds: for a layer a product of two thin matrices, for a parameter trained whole its value."""
 
 from __future__ import annotations
 
@@ -45,6 +45,41 @@ class LowRank:
         """Whether every number in it is one."""
         return bool(torch.isfinite(self.down).all() and torch.isfinite(self.up).all())
 
+    def idle(self) -> bool:
+        """Whether it changes nothing, whatever the base."""
+        return not self.scale or not bool(self.up.any())
 
-# Keyed by full module name, component first: unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q
-Layers = dict[str, LowRank]
+
+@dataclass(frozen=True)
+class Whole:
+    """A parameter that was trained itself: its value at strength 1. At strength s it is W0 + s (value - W0)."""
+
+    value: Tensor
+    rank: int = 0
+
+    def norm(self) -> float:
+        """Frobenius norm of the value; what it adds depends on the base."""
+        return float(self.value.double().norm())
+
+    def finite(self) -> bool:
+        """Whether every number in it is one."""
+        return bool(torch.isfinite(self.value).all())
+
+    def idle(self) -> bool:
+        """Whether it changes nothing, whatever the base."""
+        return False
+
+
+# Keyed by full module name, component first: unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q; a
+# parameter trained whole by its own: transformer.layout_processor.null_text
+Layers = dict[str, LowRank | Whole]
+
+
+def low_rank(layers: Layers) -> dict[str, LowRank]:
+    """The layers with thin matrices."""
+    return {name: layer for name, layer in layers.items() if isinstance(layer, LowRank)}
+
+
+def wholes(layers: Layers) -> dict[str, Whole]:
+    """The parameters trained whole."""
+    return {name: layer for name, layer in layers.items() if isinstance(layer, Whole)}

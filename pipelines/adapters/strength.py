@@ -1,7 +1,8 @@
 """Strength: the run-time multiplier a person chooses. Scale (alpha / r) is fixed by training and never touched here.
 
 A layer computes W0 x + sum over adapters of strength * scale * B A x. Strength 0 takes the adapter out of the sum, so
-that it costs nothing and the output has the very bits of the base. PEFT's own `set_scale`, `set_adapters` and
+that it costs nothing and the output has the very bits of the base. A parameter that was trained whole is
+W0 + sum of strength * (W - W0): W0 itself at 0, and W itself at 1. PEFT's own `set_scale`, `set_adapters` and
 `scale_layer` are not used: they lose the trained scale in several cases (see docs/strength.md).
 """
 
@@ -26,9 +27,11 @@ def strengths(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> I
     """Run the body with each adapter at its strength; adapters that `values` does not name are off.
 
     A sequence gives every row of the batch its own strength: the batch must hold a multiple of that many rows, row
-    index fastest. Raises ProblemsError for an unknown adapter or group, or a strength that is not finite.
+    index fastest; adapters with parameters trained whole take sequences of one only. Raises ProblemsError for an
+    unknown adapter or group, or a strength that is not finite.
     """
     _check(adapters, values)
+    bases = [(parameter, parameter.data) for adapter in adapters for parameter in adapter.whole.values()]
     handles = []
     layers: dict[int, tuple[Any, list[tuple[Attached, str]]]] = {}
     for adapter in adapters:
@@ -50,14 +53,35 @@ def strengths(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> I
             layer._active_adapter = active
             if rows:
                 handles.append(layer.register_forward_pre_hook(_per_row(rows)))
+        _move(adapters, values)
         yield
     finally:
+        for parameter, base in bases:
+            parameter.data = base
         for handle in handles:
             handle.remove()
         for layer, entries in layers.values():
             for adapter, path in entries:
                 layer.scaling[adapter.name] = adapter.scales[path]
             layer._active_adapter = [adapter.name for adapter, _ in entries]
+
+
+def _move(adapters: Sequence[Attached], values: Mapping[str, Strength]) -> None:
+    """Give the parameters that were trained whole what they have at these strengths."""
+    terms: dict[int, tuple[torch.nn.Parameter, list[tuple[float, torch.Tensor]]]] = {}
+    for adapter in adapters:
+        for path, trained in adapter.values.items():
+            value = _for_group(values.get(adapter.name, 0.0), adapter.groups[path])
+            if isinstance(value, Sequence):
+                (value,) = value
+            if value:
+                parameter = adapter.whole[path]
+                terms.setdefault(id(parameter), (parameter, []))[1].append((value, trained))
+    for parameter, found in terms.values():
+        base = parameter.data.float()
+        moved = [strength * (trained.float() - base) for strength, trained in found]
+        alone = len(found) == 1 and found[0][0] == 1
+        parameter.data = (found[0][1] if alone else base + sum(moved)).to(parameter.dtype)
 
 
 def _per_row(rows: Mapping[str, torch.Tensor]) -> Any:
