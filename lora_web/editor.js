@@ -2,7 +2,7 @@
 const $ = (name) => element.querySelector(`[data-part="${name}"]`);
 const { words, limits, family } = JSON.parse($("editor").dataset.settings);
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
-const cards = new Map(); // id -> {root, thumb, text, check, marks, crop}
+const cards = new Map(); // id -> {root, thumb, frame, text, check, marks, crop}
 let seen = {}; // id -> what a run with the present settings would do with the picture
 let filter = "all";
 let current = null; // the id the arrow keys are at
@@ -25,6 +25,7 @@ function node(tag, attributes = {}, ...children) {
 function problemsOf(picture) {
   const found = [];
   if (!picture.caption.trim()) found.push("no_caption");
+  if (limits.regions && !picture.regions.length) found.push("no_regions");
   if (seen[picture.id]?.too_small) found.push("too_small");
   if (pictures.has(picture.twin)) found.push("duplicate");
   return found;
@@ -49,7 +50,7 @@ function makeCard(picture) {
     node("div", { className: "meta" }, check, label, marks), text));
   root.dataset.id = id;
   img.src = address(id, 256);
-  return { root, thumb, check, text, marks, crop };
+  return { root, thumb, frame, check, text, marks, crop };
 }
 
 const shown = {
@@ -112,6 +113,7 @@ const shown = {
       card.marks.dataset.state = found.join();
       card.marks.replaceChildren(...found.map((name) => node("span", { className: `mark ${name}`, title: words[`why_${name}`], textContent: words[name] })));
     }
+    outline(card.frame, picture.regions);
     place(card.crop, state, $("crops").checked);
     if (stage === picture.id) closeUp(picture.id);
   },
@@ -130,7 +132,7 @@ const shown = {
   },
 
   counts() {
-    const count = { all: pictures.size, ok: 0, no_caption: 0, too_small: 0, duplicate: 0 };
+    const count = { all: pictures.size, ok: 0, no_caption: 0, no_regions: 0, too_small: 0, duplicate: 0 };
     for (const picture of pictures.values()) {
       const found = problemsOf(picture);
       if (!found.length) count.ok += 1;
@@ -163,8 +165,8 @@ const shown = {
   },
 
   history() {
-    $("undo").disabled = !past.done.length;
-    $("redo").disabled = !past.undone.length;
+    for (const name of ["undo", "stage-undo"]) $(name).disabled = !past.done.length;
+    for (const name of ["redo", "stage-redo"]) $(name).disabled = !past.undone.length;
   },
 
   busy(sentence, share = null) {
@@ -194,9 +196,9 @@ const drawingStill = () => cards.size < pictures.size;
 function place(crop, state, wanted) {
   crop.hidden = !(wanted && state?.crop);
   if (crop.hidden) return;
-  const [left, top, right, bottom] = state.crop;
-  crop.style.inset = `${top * 100}% ${(1 - right) * 100}% ${(1 - bottom) * 100}% ${left * 100}%`;
+  crop.style.inset = insets(state.crop);
 }
+const insets = ([left, top, right, bottom]) => `${top * 100}% ${(1 - right) * 100}% ${(1 - bottom) * 100}% ${left * 100}%`;
 
 // Asks what a run with the settings of the form would do with each picture; only the last answer counts.
 let looking = 0;
@@ -223,10 +225,11 @@ function closeUp(id) {
   const state = seen[id];
   $("stage-name").textContent = picture.name;
   $("stage-frame").style.aspectRatio = `${picture.width} / ${picture.height}`;
-  $("stage-frame").style.setProperty("--aspect", picture.width / picture.height);
+  $("stage").style.setProperty("--aspect", picture.width / picture.height);
   if (fresh) $("stage-picture").src = address(id, 1280);
   $("stage-picture").alt = picture.caption;
   if ($("stage-caption").value !== picture.caption) $("stage-caption").value = picture.caption;
+  regionsDrawn?.show(picture.regions, fresh);
   place($("stage-crop"), state, true);
   const facts = [fill(words.pixels, { width: picture.width, height: picture.height })];
   if (state?.bucket) facts.push(fill(words.bucket, { width: state.bucket[0], height: state.bucket[1] }));
@@ -264,12 +267,12 @@ function neighbour(id, key) {
 
 const idOf = (target) => target.closest?.(".card")?.dataset.id;
 
-function typing(id, value) {
+function revise(id, field, value, what = field) {
   const picture = pictures.get(id);
-  if (!picture || picture.caption === value) return;
-  typed(id, picture.caption, value);
-  picture.caption = value;
-  saver.edit(id, "caption", value);
+  if (!picture || same(picture[field], value)) return;
+  revised(id, field, picture[field], value, what);
+  picture[field] = value;
+  saver.edit(id, field, value);
   saver.soon();
   shown.picture(picture);
   shown.history();
@@ -329,8 +332,8 @@ async function begin(value) {
 }
 
 element.addEventListener("input", (event) => {
-  if (event.target.matches(".card textarea")) typing(idOf(event.target), event.target.value);
-  else if (event.target === $("stage-caption")) typing(stage, event.target.value);
+  if (event.target.matches(".card textarea")) revise(idOf(event.target), "caption", event.target.value);
+  else if (event.target === $("stage-caption")) revise(stage, "caption", event.target.value);
 });
 element.addEventListener("change", (event) => {
   if (event.target.matches(".card input")) shown.counts();
@@ -353,7 +356,7 @@ element.addEventListener("click", (event) => {
 element.addEventListener("keydown", (event) => {
   const { target, key } = event;
   const id = idOf(target);
-  if ((event.ctrlKey || event.metaKey) && !event.altKey && ["z", "y"].includes(key.toLowerCase()) && (id || target === $("stage-caption") || !target.matches("input, textarea"))) {
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && ["z", "y"].includes(key.toLowerCase()) && (id || target.closest(".stage") || !target.matches("input, textarea"))) {
     event.preventDefault();
     (key.toLowerCase() === "y" || event.shiftKey ? redo : undo)();
   } else if (id && target.matches(".thumb")) {
@@ -383,7 +386,7 @@ $("stage-remove").addEventListener("click", () => takeOut([stage]));
 $("stage-close").addEventListener("click", () => $("stage").close());
 $("stage").addEventListener("close", () => { const id = stage; stage = null; if (cards.has(id)) moveTo(id); });
 $("stage").addEventListener("keydown", (event) => {
-  if (event.target.matches("textarea") || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+  if (event.target.matches("textarea, input") || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
   event.preventDefault();
   step(event.key === "ArrowLeft" ? -1 : 1);
 });
@@ -401,7 +404,7 @@ $("clear").addEventListener("click", () => {
   takeOut([...pictures.keys()]);
   $("report").replaceChildren();
 });
-for (const what of ["pictures", "captions"]) {
+for (const what of ["pictures", "captions", "coco", "yolo"]) {
   $(`save-${what}`).addEventListener("click", async () => {
     if (!(await saver.push())) return;
     const link = node("a", { href: new URL(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${what}.zip`, document.baseURI).href, download: `${what}.zip` });
@@ -432,5 +435,6 @@ document.addEventListener("visibilitychange", () => { if (document.hidden && sav
 // What starts a run waits for these; false means that something could not be saved.
 (window.loraWebPending ??= new Set()).add(() => saver.push());
 offerDescribing();
+offerRegions();
 watch("value", () => begin(props.value));
 begin(props.value);

@@ -24,6 +24,7 @@ from pipelines.errors import ProblemsError
 from . import sentences
 from .captioning import Describer
 from .datasets import Desk
+from .regions import DRAWING, drawing
 from .site import EXAMPLES, Site
 from .text import say, spoken
 from .words.pictures import WORDS
@@ -31,10 +32,8 @@ from .workspace import Workspace, is_token
 
 _EDIT = "edit."
 _HERE = Path(__file__).parent
-_SCRIPT = "\n".join(
-    (_HERE / f"{name}.js").read_text(encoding="utf-8")
-    for name in ("editor_saving", "editor_files", "editor_describe", "editor")
-)
+_PARTS = ("editor_regions", "editor_saving", "editor_files", "editor_describe", "editor")
+_SCRIPT = "\n".join([DRAWING, *((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)])
 _PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
 FILE_TYPES = (*PICTURES, *CAPTIONS, *LAYOUTS, *NAMES, ".csv", ".zip")
 # Settings that say what becomes of a picture, in the order `FOLLOW` gets them.
@@ -59,9 +58,9 @@ def follow(family: str) -> str:
 
 class Editor:
     """The component and its functions. They believe nothing a browser says: whose dataset it is follows from two
-    unguessable names, everything else is checked."""
+    unguessable names, everything else is checked. `regions`: boxes can be drawn on the pictures."""
 
-    def __init__(self, site: Site, family: str, example: str):
+    def __init__(self, site: Site, family: str, example: str, regions: bool = False):
         self.site, self.family = site, family
         self.example_folder = EXAMPLES / example
         config = RunConfig(family=family)
@@ -77,6 +76,7 @@ class Editor:
                 "example": self.example_folder.is_dir(),
                 "describe": not site.hosted or bool(_offered()),
                 "models": _offered(),
+                "regions": drawing() if regions else None,
                 "settings": {"base": config.base, "data": data},
             },
         }

@@ -124,17 +124,17 @@ function record(step) {
   shown.history();
 }
 
-// Typing in one caption is one step until there is a pause.
-function typed(id, before, after) {
+// What goes on, as typing in one caption does, is one step until there is a pause. `what` goes on; null is a step of its own.
+function revised(id, field, before, after, what) {
   const last = past.typing;
   const now = Date.now();
-  if (last && last.id === id && now - last.at < PAUSE && past.done.at(-1) === last.step) {
-    last.step.changes[id].caption[1] = after;
+  if (what && last && last.id === id && last.what === what && now - last.at < PAUSE && past.done.at(-1) === last.step) {
+    last.step.changes[id][field][1] = after;
     last.at = now;
   } else {
-    const step = { changes: { [id]: { caption: [before, after] } }, gone: [], come: [] };
+    const step = { changes: { [id]: { [field]: [before, after] } }, gone: [], come: [] };
     record(step);
-    past.typing = { id, step, at: now };
+    past.typing = { id, what, step, at: now };
   }
 }
 

@@ -82,8 +82,8 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 
 
 @contextmanager
-def visit(browser: Browser, url: str, ignored: tuple[str, ...] = ()) -> Iterator[Page]:
-    """A new visitor; `ignored` are further parts of messages that are no fault here."""
+def visit(browser: Browser, url: str, ignored: tuple[str, ...] = (), path: str = "") -> Iterator[Page]:
+    """A new visitor; `ignored` are further parts of messages that are no fault here, `path` is where on the site."""
     # Without a GPU every frame of an animation is drawn by the cores that train.
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(60_000)
@@ -100,8 +100,8 @@ def visit(browser: Browser, url: str, ignored: tuple[str, ...] = ()) -> Iterator
 
     context.on("page", watch)
     page = context.new_page()
-    page.goto(url)
-    page.locator("#use-example:enabled").wait_for()
+    page.goto(url + path)
+    page.locator("#use-example:enabled").wait_for(state="attached")
     yield page
     context.close()
     assert not faults, "\n".join(faults)

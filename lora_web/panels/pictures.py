@@ -13,12 +13,12 @@ from .settings import Settings
 
 
 class Pictures:
-    """Step 1."""
+    """Step 1. `regions`: the family learns boxes too."""
 
-    def __init__(self, site: Site, family: str, example: str):
+    def __init__(self, site: Site, family: str, example: str, regions: bool = False):
         self.site, self.family = site, family
         gr.Markdown(f"## {say('pictures')}")
-        self.editor = Editor(site, family, example)
+        self.editor = Editor(site, family, example, regions)
         self.outputs = [self.editor.component]
 
     def connect(self, settings: Settings) -> None:

@@ -116,6 +116,11 @@ WORDS = {
         "也可以拖放或粘贴到这里：图片（PNG、JPEG、WebP）、文件夹、zip 文件、说明文字（fox.png 对应 fox.txt，或 "
         "metadata.jsonl）。",
     ),
+    "edit.drop_regions": (
+        "Boxes may come along: COCO, LayoutSAM, LabelMe, YOLO with the names of its classes, or a JSON for each "
+        "picture.",
+        "方框可以一起添加：COCO、LayoutSAM、LabelMe、带类别名称的 YOLO，或每张图片一个 JSON。",
+    ),
     "edit.replace_captions": (
         "Captions that I add replace those already here",
         "新添加的说明文字替换已有的",
@@ -143,14 +148,20 @@ WORDS = {
     "edit.show_all": ("all", "全部"),
     "edit.show_ok": ("ready", "已就绪"),
     "edit.show_no_caption": ("without caption", "没有说明文字"),
+    "edit.show_no_regions": ("without boxes", "没有方框"),
     "edit.show_too_small": ("too small", "太小"),
     "edit.show_duplicate": ("duplicates", "重复"),
     "edit.no_caption": ("no caption", "无说明"),
+    "edit.no_regions": ("no boxes", "无方框"),
     "edit.too_small": ("too small", "太小"),
     "edit.duplicate": ("duplicate", "重复"),
     "edit.why_no_caption": (
         "It has no caption of its own: describe what is in the picture.",
         "没有自己的说明文字：请描述图里有什么。",
+    ),
+    "edit.why_no_regions": (
+        "It has no boxes: draw one around each thing that matters, and say what it is.",
+        "没有方框：请给每个重要的东西画框并说明。",
     ),
     "edit.why_too_small": (
         "It has fewer pixels than it is trained at, so it is enlarged and blurred: use a larger copy or a lower "
@@ -201,6 +212,8 @@ WORDS = {
     "edit.close": ("Close", "关闭"),
     "edit.save_pictures": ("Download pictures and captions", "下载图片和说明文字"),
     "edit.save_captions": ("Download captions only", "只下载说明文字"),
+    "edit.save_coco": ("Download with boxes as COCO", "下载（方框为 COCO 格式）"),
+    "edit.save_yolo": ("Download with boxes as YOLO", "下载（方框为 YOLO 格式）"),
     "edit.keys": (
         "Keys: arrows go from picture to picture, Enter looks closer, Delete removes; in a caption, Enter goes on to "
         "the next.",
