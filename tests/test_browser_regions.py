@@ -34,7 +34,7 @@ LEFT_HALF = {"box": [0.0, 0.0, 0.5, 1.0], "caption": "left"}
 @pytest.fixture(scope="module")
 def url(workspace: Path) -> Iterator[str]:
     """A page with the editor of a family that learns boxes, and an empty square, in both languages."""
-    from lora_web.app import launch_settings
+    from lora_web import app
     from lora_web.editor import Editor
     from lora_web.regions import DRAWING, drawing
     from lora_web.site import Site
@@ -50,8 +50,7 @@ def url(workspace: Path) -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(site.workspace.root / "served"))
-        with gr.Blocks(title="Boxes") as demo:
-            pass
+        demo = app.Page(site)
         for code, path in LANGUAGES.items():
             with speaking(code), demo.route("Boxes", path, show_in_navbar=False) if path else demo:
                 gr.Navbar(visible=False)
@@ -60,7 +59,7 @@ def url(workspace: Path) -> Iterator[str]:
                 gr.HTML(html_template=empty, js_on_load=f"{DRAWING}{CANVAS}", elem_id="canvas")
                 demo.load(whose, None, [editor.component])
         demo.queue(api_open=False)
-        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_settings("127.0.0.1", None))
+        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_settings(demo, "127.0.0.1", None))
         yield url
         demo.close()
         site.supervisor.close()
