@@ -230,8 +230,8 @@ def test_ten_boxes_are_enough_and_doubles_are_named(page: Page, desk: Desk) -> N
     page.reload()
     look(page)
     expect(status).to_have_text(
-        "11 boxes: all are kept, but a model reads the first 10. Boxes 10 and 11 lie almost wholly over each other; a "
-        "model can hardly tell them apart."
+        "11 boxes: all are kept, but a model reads the 10 largest. Boxes 10 and 11 lie almost wholly over each other; "
+        "a model can hardly tell them apart."
     )
 
 

@@ -169,7 +169,7 @@ def test_many_boxes_and_boxes_over_each_other_are_kept_and_said(tmp_path: Path) 
     )
     assert {name: len(found) for name, found in boxes(dataset).items()} == {"a.png": 12, "b.png": 2, "c.png": 100}
     assert not dataset.rejected
-    for name, words in {"a.png": "reads the first 10", "b.png": "over each other", "c.png": "At most 100"}.items():
+    for name, words in {"a.png": "reads the 10 largest", "b.png": "over each other", "c.png": "At most 100"}.items():
         only(tuple(note for note in dataset.notes if name in note), words)
     assert alike([(0, 0, 1, 1), (0, 0, 0.5, 1)]) is False
 

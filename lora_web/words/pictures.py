@@ -40,8 +40,9 @@ WORDS = {
         "从这些文件得到方框的已有图片：{count} 张。",
     ),
     "regions_kept": (
-        "Pictures that kept the boxes they had: {count}. To replace them, tick the box above and add the files again.",
-        "保留了原有方框的图片：{count} 张。要替换，请勾选上面的选项后重新添加这些文件。",
+        "Pictures that kept the boxes they had: {count}. To replace them too, tick “Captions that I add replace those "
+        "already here” and add the files again.",
+        "保留了原有方框的图片：{count} 张。要一并替换，请勾选“新添加的说明文字替换已有的”后重新添加这些文件。",
     ),
     "picture_gone": (
         "This picture is no longer there; add it again.",

@@ -40,8 +40,8 @@ WORDS = {
         "每张图片最多 {most} 个方框（模型只读取这么多）；删除一个后才能再画。",
     ),
     "region.too_many": (
-        "{count} boxes: all are kept, but a model reads the first {most}.",
-        "共 {count} 个方框：都会保留，但模型只读取前 {most} 个。",
+        "{count} boxes: all are kept, but a model reads the {most} largest.",
+        "共 {count} 个方框：都会保留，但模型只读取最大的 {most} 个。",
     ),
     "region.alike": (
         "Boxes {first} and {second} lie almost wholly over each other; a model can hardly tell them apart.",

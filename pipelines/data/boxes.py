@@ -27,8 +27,8 @@ _NOTES = {
     "thin": "Boxes thinner than one pixel were left out, draw them again if they are wanted: {pictures}",
     "stored": "Boxes were measured on the picture as it is stored, which is turned when it is shown, so they were "
     "turned with it; look whether they fit: {pictures}",
-    "many": f"More than {READ_REGIONS} boxes in a picture are kept, but a model reads the first {READ_REGIONS}, so "
-    "put those that matter first: {pictures}",
+    "many": f"More than {READ_REGIONS} boxes in a picture are kept, but a model reads the {READ_REGIONS} largest, so "
+    "leave out what does not matter: {pictures}",
     "beyond": f"At most {MAX_REGIONS} boxes of a picture are kept, the first ones: {{pictures}}",
     "alike": "Two boxes lie almost wholly over each other, a model can hardly tell them apart, so leave one out: "
     "{pictures}",
