@@ -34,7 +34,7 @@ from pipelines.preview import PreviewSession
 from pipelines.train import ADAPTER_FILE, train
 from tests.layout_parts import BOXES, REQUEST, Base, batch_of, configured, difference, loaded, session
 from tests.test_train import digest, losses
-from tests.tiny import SD35, tiny_mmdit
+from tests.tiny import SD35, tiny_mmdit, tiny_t5
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +145,12 @@ def test_more_boxes_than_fit_keep_the_large_ones(tiny_base: Base) -> None:
         family.preview(parts, replace(REQUEST, regions=many))
 
 
-def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
-    """Text encoders, shift, guidance and decoding as StableDiffusion3Pipeline does it."""
-    base = tiny_base("layout3")
+def stock_pipeline(base: Path, t5: Any = None, t5_tokenizer: Any = None) -> StableDiffusion3Pipeline:
+    """The stock pipeline of a base whose branch is left out."""
     net = tiny_mmdit(joint_attention_dim=36, pooled_projection_dim=32, **SD35)
     state = load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
     net.load_state_dict({name: value for name, value in state.items() if "layout" not in name})
-    stock = StableDiffusion3Pipeline(
+    return StableDiffusion3Pipeline(
         transformer=net,
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(base / "scheduler"),
         vae=AutoencoderKL.from_pretrained(base / "vae"),
@@ -159,9 +158,15 @@ def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
         tokenizer=CLIPTokenizer.from_pretrained(base / "tokenizer"),
         text_encoder_2=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2"),
         tokenizer_2=CLIPTokenizer.from_pretrained(base / "tokenizer_2"),
-        text_encoder_3=None,
-        tokenizer_3=None,
+        text_encoder_3=t5,
+        tokenizer_3=t5_tokenizer,
     )
+
+
+def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
+    """Text encoders, shift, guidance and decoding as StableDiffusion3Pipeline does it."""
+    base = tiny_base("layout3")
+    stock = stock_pipeline(base)
     stock.set_progress_bar_config(disable=True)
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(REQUEST.seed))
     theirs = stock(
@@ -175,6 +180,27 @@ def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
     for off in ({"layout_scale": 0.0}, {"layout_until": 0.0}):
         assert difference(family.preview(parts, replace(REQUEST, **off)).images[0], theirs) <= 1
     assert difference(family.preview(parts, REQUEST).images[0], theirs) > 5
+
+
+def test_t5_is_read_where_it_is_wanted(tiny_base: Base, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base("layout3"), base)
+    torch.manual_seed(0)
+    model, tokenizer = tiny_t5(36)
+    model.save_pretrained(base / "text_encoder_3")
+    tokenizer.save_pretrained(base / "tokenizer_3")
+    index = json.loads((base / "model_index.json").read_text())
+    index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5TokenizerFast"]}
+    (base / "model_index.json").write_text(json.dumps(index))
+    (without, _), (wanted, parts) = loaded(base), loaded(base, t5=True)
+    assert without.cache_key(find_base(str(base))) != wanted.cache_key(find_base(str(base)))
+    text, pooled = parts.rest["captions"](["a disc", ""])
+    stock = stock_pipeline(base, model.eval(), tokenizer)
+    expected = stock.encode_prompt(["a disc", ""], None, None, do_classifier_free_guidance=False)
+    torch.testing.assert_close(text, expected[0])
+    torch.testing.assert_close(pooled, expected[2])
+    plain, _ = loaded(base)[1].rest["captions"](["a disc", ""])
+    assert torch.equal(plain[:, :16], text[:, :16]) and not plain[:, 16:].any() and text[:, 16:].any()
 
 
 def test_no_boxes_are_not_layout_off(tiny_base: Base) -> None:

@@ -19,7 +19,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 from pipelines.nets.layout_mmdit import LayoutMMDiT
 
@@ -46,6 +54,14 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer, width: int = 16, projection: boo
         eos_token_id=tokenizer.eos_token_id,
     )
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
+
+
+def tiny_t5(width: int) -> tuple[T5EncoderModel, T5TokenizerFast]:
+    """A T5 encoder and its tokenizer, which knows single letters."""
+    letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0), *letters]
+    config = T5Config(vocab_size=len(vocabulary), d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    return T5EncoderModel(config), T5TokenizerFast(vocab=vocabulary, extra_ids=0)
 
 
 def tiny_vae(shift: float | None = None) -> AutoencoderKL:
