@@ -114,6 +114,7 @@ class Family(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     sample_type: ClassVar[str]
+    reads_regions: ClassVar[bool] = False
     options_class: ClassVar[type[Any]]
 
     def __init__(self, options: Any):

@@ -68,6 +68,7 @@ class MMDiTLayout(Family):
     name: ClassVar[str] = "mmdit_layout"
     title: ClassVar[str] = "Layout MM-DiT"
     sample_type: ClassVar[str] = "image + caption + boxes with captions"
+    reads_regions: ClassVar[bool] = True
     options_class: ClassVar[type[Any]] = LayoutOptions
 
     def load(self, base: Base, device: torch.device, dtype: torch.dtype) -> Parts:
@@ -131,9 +132,8 @@ class MMDiTLayout(Family):
         with torch.no_grad():
             posterior = vae.encode(item.pixels.unsqueeze(0).to(parts.device, vae.dtype)).latent_dist
         text, pooled = parts.rest["captions"]([item.caption])
-        # Where a picture has more boxes than the net reads, the large ones matter.
-        largest = sorted(item.regions, key=_area, reverse=True)[: net.config.max_boxes]
-        layout = _layout(parts, largest)
+        # Whoever gave a picture more boxes than the net reads was told that the first ones count.
+        layout = _layout(parts, item.regions[: net.config.max_boxes])
         return {
             "latent_mean": posterior.mean[0],
             "latent_std": posterior.std[0],
@@ -257,11 +257,6 @@ def _nothing(parts: Parts) -> tuple[Tensor, Tensor]:
         parts.rest["nothing"] = tuple(value.to(parts.dtype) for value in parts.rest["captions"]([""]))
     text, pooled = parts.rest["nothing"]
     return text, pooled
-
-
-def _area(region: Region) -> float:
-    left, top, right, bottom = region.box
-    return (right - left) * (bottom - top)
 
 
 def _factor(vae: Mapping[str, Any]) -> int:

@@ -21,6 +21,7 @@ from .data.looks import twins
 from .data.plain import some
 from .data.samples import Sample, read_dataset
 from .errors import ProblemsError
+from .registry import family_class
 
 if TYPE_CHECKING:
     from .measure import Measured
@@ -32,6 +33,7 @@ SENTENCES = {
     "small": "{count} of {all} pictures are smaller than the training size and will be enlarged ({names}); "
     "use larger ones",
     "twins": "{count} of {all} pictures look like another one ({names}); take them out: what they show counts twice",
+    "boxless": "{count} of {all} pictures have no boxes ({names}); this family learns from boxes and their captions",
     "silent": "{count} of {all} pictures have no caption ({names}); describe them, or give one caption for all",
     "long": "{count} captions have more than {limit} words ({names}); what comes later is not read",
     "trigger": "The trigger word is put in front of {count} of {all} captions; use it in prompts",
@@ -182,6 +184,10 @@ def _pictures(config: RunConfig, samples: Sequence[Sample]) -> list[Finding]:
     small = [sample.name for sample in samples if sample.width * sample.height * _ENLARGED**2 < area]
     if small:
         found.append(Finding("warning", "small", {"count": len(small), "all": len(samples), "names": some(small, 3)}))
+    bare = [sample.name for sample in samples if not sample.regions]
+    if bare and family_class(config.family).reads_regions:
+        names = some(bare, 3)
+        found.append(Finding("warning", "boxless", {"count": len(bare), "all": len(samples), "names": names}))
     alike = twins({sample.id: sample.look for sample in samples})
     if alike:
         names = some([sample.name for sample in samples if sample.id in alike], 3)

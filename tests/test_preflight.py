@@ -17,7 +17,7 @@ import pytest
 from lora_web.measuring import Measures
 from pipelines import measure, presets
 from pipelines.__main__ import main
-from pipelines.config import RunConfig, with_values
+from pipelines.config import DataConfig, RunConfig, with_values
 from pipelines.data.samples import import_dataset
 from pipelines.measure import Measured
 from pipelines.preflight import FIXES, SENTENCES, Finding, check, errors, judge
@@ -237,3 +237,14 @@ def test_the_command_line_refuses_what_blocks(
     assert "No picture was found" in capsys.readouterr().err
     assert main([*arguments, str(tmp_path / "nowhere")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_family_that_reads_boxes_wants_some(
+    tiny_base: Callable[[str], Path], layouts: Path, dataset: Path, tmp_path: Path
+) -> None:
+    config = RunConfig("mmdit_layout", str(tiny_base("layout")), DataConfig("pictures", resolution=64))
+    bare = found(config, dataset)["boxless"]
+    assert bare.level == "warning" and "6 of 6 pictures have no boxes" in str(bare)
+    import_dataset([layouts], tmp_path / "boxes")
+    assert "boxless" not in found(config, tmp_path / "boxes")
+    assert "boxless" not in found(dataclasses.replace(config, family="stable_diffusion", options=None), dataset)
