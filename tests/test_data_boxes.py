@@ -160,7 +160,7 @@ def test_a_box_that_is_wrong_is_put_right_or_left_out_and_said(tmp_path: Path, k
 
 def test_many_boxes_and_boxes_over_each_other_are_kept_and_said(tmp_path: Path) -> None:
     rows = [{"box": [i / 12, 0, (i + 1) / 12, 1], "caption": str(i)} for i in range(12)]
-    hundred = [{"box": [i / 120, 0, (i + 10) / 120, 1], "caption": str(i)} for i in range(105)]
+    hundred = [{"box": [i / 120, 0, (i + 10) / 120, 1], "caption": str(i)} for i in range(105)] * 1000
     twice = [{"box": [0, 0, 0.5, 1], "caption": "one"}, {"box": [0.01, 0, 0.5, 1], "caption": "other"}]
     pictures = {name: png(shade, SIZE) for shade, name in enumerate(("a.png", "b.png", "c.png"))}
     dataset = read(

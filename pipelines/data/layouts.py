@@ -13,6 +13,8 @@ from .boxes import Box, Marked
 from .plain import clean
 
 _LARGEST = 1e6
+# Boxes of one picture that are looked at: a file made to fill the memory has millions.
+_MOST = 1000
 _KNOWN = (
     "COCO (images, annotations), LayoutSAM (file_name, bbox_list), LabelMe (shapes), or "
     '{"caption": "...", "regions": [{"box": [0, 0, 1, 1], "caption": "a fox"}]}'
@@ -31,13 +33,13 @@ class Told:
 
 
 def read_layouts(text: str, name: str) -> list[Told]:
-    """What a JSON file (or one JSON a line) says, whichever program wrote it. Raises ProblemsError."""
+    """What a JSON file (`.jsonl`: one JSON a line) says, whichever program wrote it. Raises ProblemsError."""
+    pieces = [line for line in text.split("\n") if line.strip()] if name.lower().endswith(".jsonl") else [text]
     try:
-        value = [json.loads(line) for line in text.split("\n") if line.strip()] if name.endswith("l") else None
-        value = json.loads(text) if value is None else value
+        values = [json.loads(piece) for piece in pieces]
     except (ValueError, RecursionError):
         raise ProblemsError(f"{name} is not JSON, or damaged: save it again") from None
-    found = [told for one in (value if isinstance(value, list) else [value]) for told in _told(one)]
+    found = [told for value in values for one in (value if isinstance(value, list) else [value]) for told in _told(one)]
     if not found:
         raise ProblemsError(f"{name} has no boxes or captions that can be read, expected {_KNOWN}")
     return found
@@ -65,14 +67,14 @@ def row_boxes(row: Mapping[str, Any]) -> Marked | None:
     """The boxes of a row of a table: `regions` as this project writes them (shares), or a LayoutSAM record (pixels)."""
     given = row.get("regions")
     if given not in (None, ""):
-        items = _literal(given)
+        items = _literal(given)[:_MOST]
         boxes = [(_numbers(item.get("box")), _text(item.get("caption"))) for item in _dicts(items)]
         # What is no object counts as a box that cannot be read.
         return Marked((*boxes, *[(None, "")] * (len(items) - len(boxes))))
     if "bbox_list" not in row:
         return None
     captions = next((_literal(row[key]) for key in ("region_captions", "detail_region_captions") if row.get(key)), [])
-    corners = _literal(row["bbox_list"])
+    corners = _literal(row["bbox_list"])[:_MOST]
     captions += [""] * (len(corners) - len(captions))
     pairs = [(_numbers(box), _text(caption)) for box, caption in zip(corners, captions, strict=False)]
     return Marked(tuple(pairs), True, _size(row.get("width"), row.get("height")))
@@ -86,11 +88,11 @@ def _coco(value: dict[str, Any]) -> Iterator[Told]:
     captions: dict[Hashable, str] = {}
     for one in _dicts(value["annotations"]):
         image, own = _id(one, "image_id"), one.get("caption")
-        if "bbox" in one:
+        if "bbox" not in one:
+            captions.setdefault(image, _text(own))
+        elif len(boxes.setdefault(image, [])) < _MOST:
             caption = own if isinstance(own, str) else names.get(_id(one, "category_id"), "")
-            boxes.setdefault(image, []).append((_from_corner(_numbers(one["bbox"])), caption))
-        elif isinstance(own, str):
-            captions.setdefault(image, own)
+            boxes[image].append((_from_corner(_numbers(one["bbox"])), caption))
     for one in _dicts(value["images"]):
         image = _id(one)
         size = _size(one.get("width"), one.get("height"))
@@ -103,7 +105,7 @@ def _coco(value: dict[str, Any]) -> Iterator[Told]:
 def _labelme(value: dict[str, Any]) -> Told:
     """Any shape but a circle is read as the box around its points, which are pixels."""
     boxes = []
-    for shape in _dicts(value["shapes"]):
+    for shape in _dicts(value["shapes"][:_MOST]):
         points = shape.get("points")
         pairs = [_numbers(point, 2) for point in points] if isinstance(points, list) else []
         box = None if shape.get("shape_type") == "circle" or None in pairs else _around([p for p in pairs if p])
@@ -116,7 +118,7 @@ def _labelme(value: dict[str, Any]) -> Told:
 def read_yolo(text: str, names: Mapping[int, str] | None) -> Marked | None:
     """The boxes of a YOLO label file; None when the text is something else, such as a caption. `names` are those of the
     classes, None when nothing says that YOLO files are to be expected."""
-    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines = [line.split() for line in text.splitlines() if line.strip()][:_MOST]
     boxes = [(_yolo_box(line, names is not None), line[0]) for line in lines]
     if not lines or 2 * sum(box is not None for box, _ in boxes) <= len(lines):
         return None
