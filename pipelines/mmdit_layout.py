@@ -132,8 +132,9 @@ class MMDiTLayout(Family):
         with torch.no_grad():
             posterior = vae.encode(item.pixels.unsqueeze(0).to(parts.device, vae.dtype)).latent_dist
         text, pooled = parts.rest["captions"]([item.caption])
-        # Whoever gave a picture more boxes than the net reads was told that the first ones count.
-        layout = _layout(parts, item.regions[: net.config.max_boxes])
+        # Whoever gave a picture more boxes than the net reads was told that the largest count.
+        largest = sorted(item.regions, key=_area, reverse=True)[: net.config.max_boxes]
+        layout = _layout(parts, largest)
         return {
             "latent_mean": posterior.mean[0],
             "latent_std": posterior.std[0],
@@ -257,6 +258,11 @@ def _nothing(parts: Parts) -> tuple[Tensor, Tensor]:
         parts.rest["nothing"] = tuple(value.to(parts.dtype) for value in parts.rest["captions"]([""]))
     text, pooled = parts.rest["nothing"]
     return text, pooled
+
+
+def _area(region: Region) -> float:
+    left, top, right, bottom = region.box
+    return (right - left) * (bottom - top)
 
 
 def _factor(vae: Mapping[str, Any]) -> int:

@@ -21,6 +21,15 @@ def test_the_ends_are_data_and_noise() -> None:
     assert torch.equal(flow.add_noise(x0, noise, torch.ones(4)), noise)
 
 
+def test_a_shift_moves_times_towards_noise_as_the_sampler_does() -> None:
+    t = torch.linspace(0.0, 1.0, 11)
+    assert torch.equal(flow.shifted(t, 1.0), t)
+    moved = flow.shifted(t, 3.0)
+    assert moved[0] == 0 and moved[-1] == 1 and bool((moved[1:-1] > t[1:-1]).all())
+    stock = FlowMatchEulerDiscreteScheduler(num_train_timesteps=10, shift=3.0)
+    torch.testing.assert_close(stock.sigmas.flip(0), moved[1:])
+
+
 def test_each_row_has_its_own_time() -> None:
     x0, noise = pair()
     t = torch.tensor([0.0, 0.25, 0.5, 1.0])

@@ -134,12 +134,12 @@ def test_dropout_takes_captions_and_boxes_away(tiny_base: Base) -> None:
         assert not torch.equal(plain.loss(parts, batch, draw), dropped)
 
 
-def test_of_more_boxes_than_fit_the_first_count(tiny_base: Base) -> None:
+def test_of_more_boxes_than_fit_the_largest_count(tiny_base: Base) -> None:
     family, parts = loaded(tiny_base("layout"))
     many = tuple(Region((0.0, 0.0, 0.05 * (i + 1), 1.0), "a disc") for i in range(14))
     batch, _ = batch_of(family, parts, many)
     assert batch["present"].all()
-    assert batch["boxes"][0, :, 2].tolist() == pytest.approx([0.05 * (i + 1) for i in range(10)])
+    assert sorted(batch["boxes"][0, :, 2].tolist()) == pytest.approx([0.05 * (i + 1) for i in range(4, 14)])
     with pytest.raises(ProblemsError, match="reads at most 10"):
         family.preview(parts, replace(REQUEST, regions=many))
 
