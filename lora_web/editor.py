@@ -20,6 +20,7 @@ from pipelines.data.bundle import FORMS
 from pipelines.data.plain import MAX_CAPTION
 from pipelines.data.sources import CAPTIONS, LAYOUTS, NAMES, PICTURES, Named
 from pipelines.errors import ProblemsError
+from pipelines.registry import family_class
 
 from . import sentences
 from .captioning import Describer
@@ -58,9 +59,9 @@ def follow(family: str) -> str:
 
 class Editor:
     """The component and its functions. They believe nothing a browser says: whose dataset it is follows from two
-    unguessable names, everything else is checked. `regions`: boxes can be drawn on the pictures."""
+    unguessable names, everything else is checked. Boxes can be drawn on the pictures if the family reads them."""
 
-    def __init__(self, site: Site, family: str, example: str, regions: bool = False):
+    def __init__(self, site: Site, family: str, example: str):
         self.site, self.family = site, family
         self.example_folder = EXAMPLES / example
         config = RunConfig(family=family)
@@ -76,7 +77,7 @@ class Editor:
                 "example": self.example_folder.is_dir(),
                 "describe": not site.hosted or bool(_offered()),
                 "models": _offered(),
-                "regions": drawing() if regions else None,
+                "regions": drawing() if family_class(family).reads_regions else None,
                 "settings": {"base": config.base, "data": data},
             },
         }

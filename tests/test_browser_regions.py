@@ -54,7 +54,7 @@ def url(workspace: Path) -> Iterator[str]:
         for code, path in LANGUAGES.items():
             with speaking(code), demo.route("Boxes", path, show_in_navbar=False) if path else demo:
                 gr.Navbar(visible=False)
-                editor = Editor(site, "stable_diffusion", "openmoji", regions=True)
+                editor = Editor(site, "mmdit_layout", "openmoji")
                 empty = f'<div data-options="{html.escape(json.dumps(drawing()))}"></div>'
                 gr.HTML(html_template=empty, js_on_load=f"{DRAWING}{CANVAS}", elem_id="canvas")
                 demo.load(whose, None, [editor.component])

@@ -13,12 +13,12 @@ from .settings import Settings
 
 
 class Pictures:
-    """Step 1. `regions`: the family learns boxes too."""
+    """Step 1."""
 
-    def __init__(self, site: Site, family: str, example: str, regions: bool = False):
+    def __init__(self, site: Site, family: str, example: str):
         self.site, self.family = site, family
         gr.Markdown(f"## {say('pictures')}")
-        self.editor = Editor(site, family, example, regions)
+        self.editor = Editor(site, family, example)
         self.outputs = [self.editor.component]
 
     def connect(self, settings: Settings) -> None:
