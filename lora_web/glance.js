@@ -12,9 +12,9 @@
       if (!told || arrived()) return;
       const glance = document.createElement("div");
       glance.id = "glance";
-      glance.style.cssText = "box-sizing: border-box; width: min(40rem, 100%); margin: 0 auto; padding: 1rem";
-      // Written by the server, which has escaped what people wrote.
-      glance.innerHTML = told;
+      // Written by the server, which has escaped what people wrote. The page's own styles are not here yet.
+      glance.innerHTML = `<style>#glance { box-sizing: border-box; width: min(40rem, 100%); margin: 0 auto; padding: 1rem }
+        #glance a { color: inherit } #glance progress { width: 100% }</style>${told}`;
       document.body.prepend(glance);
       const look = setInterval(() => {
         if (!arrived()) return;

@@ -31,7 +31,10 @@ _SPOKEN = (
     "zero_equal",
     "zero_differs",
 )
-_GROUPS = ("self-attention", "cross-attention", "convolution", "text", "other")
+_GROUPS = (
+    *("self-attention", "cross-attention", "convolution", "text", "other"),
+    *("boxes", "region captions", "layout attention", "layout feed-forward", "layout output"),
+)
 # The value is never interpolated: the script puts it in place, so typing and focus survive an update.
 _PAGE = """
 <div class="ladder" data-part="words" data-words="{words}">

@@ -186,7 +186,7 @@ def test_three_clicks_to_a_moving_slider(page: sync_api.Page) -> None:
     page.locator("#train").click()
     slider = page.locator("#ladder [data-part=slider]")
     wait_for(lambda: slider.is_visible(), "the ladder, which nobody asked for", 4 * SLOW / 1000)
-    expect(page.locator("#prompt textarea")).to_have_value("a fox, openmoji")
+    expect(page.locator("#prompt textarea")).to_have_value("a tree, openmoji")
     picture = page.locator('#ladder img[data-part="adapter"]')
     before = picture.get_attribute("src")
     slider.scroll_into_view_if_needed()

@@ -62,6 +62,11 @@ WORDS = {
     "group.convolution": ("Convolution (style, detail)", "卷积（风格与细节）"),
     "group.text": ("Text encoder", "文本编码器"),
     "group.other": ("Other layers", "其他层"),
+    "group.boxes": ("Boxes (where things go)", "方框（物体的位置）"),
+    "group.region captions": ("Captions of boxes (what goes there)", "方框的说明文字（画什么）"),
+    "group.layout attention": ("Layout attention", "布局注意力"),
+    "group.layout feed-forward": ("Layout feed-forward", "布局前馈层"),
+    "group.layout output": ("Layout output", "布局输出"),
     "measure": ("Measure the strength", "测量强度"),
     "recommends": ("Recommended strength: {strength}", "推荐强度：{strength}"),
     "recommends_none": (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# Everyday things, which every base can draw.
-_NOUNS = ("fox", "dog", "mushroom", "penguin", "bicycle", "tree", "car", "moon")
+# Everyday things, which every base can draw; simple shapes first, on which what an adapter adds is seen best.
+_NOUNS = ("tree", "mushroom", "car", "moon", "penguin", "bicycle", "dog", "fox")
 _ARTICLES = ("a", "the", "my", "one", "this")
 _MAX_PART = 200
 
