@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +20,7 @@ from pipelines.data.samples import import_dataset
 from pipelines.measure import Measured
 from pipelines.preflight import FIXES, SENTENCES, Finding, check, errors, judge
 from tests.data_parts import make_pictures
-from tests.web_parts import ROOT, tiny_config, wait_for
+from tests.web_parts import tiny_config, wait_for
 
 GIB = 2**30
 
@@ -217,15 +215,14 @@ def test_the_page_measures_what_stands_still_and_nothing_beside_a_training(
     wait_for(lambda: measures.ask("me", config, dataset), "the measurement")
 
 
-def test_the_command_line_prints_it(config: RunConfig, pictures: Path, tmp_path: Path) -> None:
+def test_the_command_line_prints_it(
+    config: RunConfig, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "run.json").write_text(config.to_json())
-    command = [sys.executable, "-m", "pipelines", "estimate", "--measure", "--config", str(tmp_path / "run.json")]
-    done = subprocess.run(
-        [*command, "--data", str(pictures)], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert main(["estimate", "--measure", "--config", str(tmp_path / "run.json"), "--data", str(pictures)]) == 0
+    told = capsys.readouterr().out
     for words in ("trainable parameters", "6 pictures", "Memory: about", "Time: about", "30 steps of"):
-        assert words in done.stdout
+        assert words in told
 
 
 def test_the_command_line_refuses_what_blocks(

@@ -19,7 +19,7 @@ from pipelines.data.samples import read_dataset
 from pipelines.data.sources import Named
 from pipelines.errors import ProblemsError
 from tests.data_parts import make_folder, make_zip, png
-from tests.web_parts import ROOT
+from tests.web_parts import ROOT, wait_for
 
 gr = pytest.importorskip("gradio")
 
@@ -336,7 +336,8 @@ def test_a_dataset_is_taken_home_in_every_form(page: Page, owned: tuple[Desk, di
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             assert name in archive.namelist()
     assert page.client.get(f"{there}secret.zip").status_code == 404
-    assert not list(desk.aside.glob("bundle-*"))
+    # Deleted once it is sent, which may be after it has come.
+    wait_for(lambda: not list(desk.aside.glob("bundle-*")), "the files that were sent to go")
 
 
 def test_boxes_replace_boxes_only_when_told(desk: Desk, tmp_path: Path) -> None:
