@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import ProblemsError
 
@@ -76,12 +77,10 @@ def native_resolution(name: str) -> int | None:
     if known:
         return known.resolution
     folder = Path(name).expanduser()
+    base = Base(name, str(folder))
     try:
-        denoiser = "transformer" if (folder / "transformer").is_dir() else "unet"
-        net, vae = (
-            json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in (denoiser, "vae")
-        )
-        return int(net["sample_size"]) * int(2 ** (len(vae["block_out_channels"]) - 1))
+        net = base.config("transformer" if (folder / "transformer").is_dir() else "unet")
+        return int(net["sample_size"]) * int(2 ** (len(base.config("vae")["block_out_channels"]) - 1))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -98,6 +97,11 @@ class Base:
         """The local folder or file, or None for a Hub id that is not downloaded yet."""
         path = Path(self.source)
         return path if path.exists() else None
+
+    def config(self, part: str) -> Any:
+        """The config.json of a part of a model folder, read without loading the part. Raises OSError and ValueError
+        where there is none that can be read: in a single file, or before a download."""
+        return json.loads((Path(self.source) / part / "config.json").read_text(encoding="utf-8"))
 
     @property
     def fingerprint(self) -> str:

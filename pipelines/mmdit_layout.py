@@ -103,11 +103,8 @@ class MMDiTLayout(Family):
         )
 
     def multiple(self, base: Base) -> int | None:
-        if base.path is None or base.path.is_file():
-            return None
-        configs = [base.path / part / "config.json" for part in ("vae", "transformer")]
         try:
-            return _multiple(*(json.loads(config.read_text(encoding="utf-8")) for config in configs))
+            return _multiple(base.config("vae"), base.config("transformer"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -81,11 +81,8 @@ class StableDiffusion(Family):
         return parts
 
     def multiple(self, base: Base) -> int | None:
-        if base.path is None or base.path.is_file():
-            return None
-        configs = [base.path / part / "config.json" for part in ("vae", "unet")]
         try:
-            return _multiple(*(json.loads(config.read_text(encoding="utf-8")) for config in configs))
+            return _multiple(base.config("vae"), base.config("unet"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
