@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +27,11 @@ from pipelines.preview import LADDER, PreviewSession
 DATA = Path(__file__).parents[1] / "examples" / "data" / "openmoji"
 
 
-def train(run: Path, settings: dict[str, str], presets: Sequence[str] = ()) -> None:
-    """Train the example adapter, printing time and peak memory."""
+def train(run: Path, config: RunConfig) -> None:
+    """Train an adapter in `run`, if it is not there yet, printing time and peak memory."""
     if (run / "adapter" / "adapter.safetensors").exists():
         return
-    worker.start(with_settings(apply(RunConfig(), presets), {"data.path": str(DATA), **settings}), run)
+    worker.start(config, run)
     started = time.time()
     steps = [event for event in worker.run(run) if isinstance(event, Step)]
     if not steps:
@@ -53,7 +52,9 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--picture", type=Path, help="write six of the ladders as one PNG")
     args = parser.parse_args()
-    train(args.run, dict(item.split("=", 1) for item in args.set), list(filter(None, args.preset.split(","))))
+    config = apply(RunConfig(), filter(None, args.preset.split(",")))
+    settings = {"data.path": str(DATA), **dict(item.split("=", 1) for item in args.set)}
+    train(args.run, with_settings(config, settings))
     judge = Judge()
     shown = {path.stem.replace("-", " ").replace("_", " ") for path in DATA.glob("*.png")}
     unseen = [noun for noun in judge.nouns if noun not in shown]

@@ -11,6 +11,7 @@ from .bases import Base
 from .config import knob
 from .errors import ProblemsError
 from .family import Family, Item, Parts, PreviewRequest, PreviewResult, Target
+from .mmdit_parts import T5_FORMATS
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +58,11 @@ class LayoutOptions:
     time_mean: float = knob(
         0.0, "Which noise is trained on most: 0 middling; above 0 more of it, below 0 less.", low=-3, high=3
     )
-    t5: bool = knob(
-        False, "Also read captions with T5, where the base has it: for long captions. Takes 10 GB while they are read."
+    t5: str = knob(
+        "off",
+        "Also read captions with T5, where the base has it: for long captions. While they are read it takes 10 GB, "
+        "5 GB with 8bit and 3 GB with 4bit, which need bitsandbytes.",
+        choices=T5_FORMATS,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ PIPELINES = ("LayoutMMDiTPipeline", "StableDiffusion3Pipeline")
 
 _CLIPS, _T5 = ("text_encoder", "text_encoder_2"), "text_encoder_3"
 _T5_TOKENS = 256
+_CREATILAYOUT = "SiamLayoutSD3Transformer2DModel"
+T5_FORMATS = ("off", "full", "8bit", "4bit")
 
 
 @contextlib.contextmanager
@@ -52,13 +55,32 @@ def read_index(base: Base) -> Mapping[str, Any]:
     return index
 
 
-def text_encoders(index: Mapping[str, Any], t5: bool) -> list[str]:
-    """The text encoders of a base, with T5 only where it is wanted."""
-    names = [*_CLIPS, _T5] if t5 else _CLIPS
-    return [name for name in names if (index.get(name) or [None])[0]]
+def text_encoders(index: Mapping[str, Any], t5: str) -> dict[str, str]:
+    """The text encoders of a base and the format of each, T5 only where it is wanted. Raises ProblemsError."""
+    if t5 in ("8bit", "4bit") and importlib.util.find_spec("bitsandbytes") is None:
+        raise ProblemsError(
+            f"options.t5 is {t5}, which needs a library that is not installed: pip install bitsandbytes, or choose full"
+        )
+    wanted = dict.fromkeys(_CLIPS, "full") | ({} if t5 == "off" else {_T5: t5})
+    return {name: form for name, form in wanted.items() if (index.get(name) or [None])[0]}
 
 
-def read_model(base: Base, name: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
+def _quantized(form: str, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Arguments that make transformers hold a model's matrices in fewer bits."""
+    from transformers import BitsAndBytesConfig
+
+    if form == "full":
+        return {}
+    bits = BitsAndBytesConfig(
+        load_in_8bit=form == "8bit",
+        load_in_4bit=form == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": bits, "device_map": {"": device}}
+
+
+def read_model(base: Base, name: str, kind: Any, device: torch.device, dtype: torch.dtype, form: str = "full") -> Any:
     """One component of a base, frozen, in eval mode; on the `meta` device its shapes only."""
     import diffusers
     import torch
@@ -74,8 +96,9 @@ def read_model(base: Base, name: str, kind: Any, device: torch.device, dtype: to
                 else:
                     model = kind.from_config(kind.load_config(base.source, subfolder=name))
         else:
-            found = kind.from_pretrained(base.source, subfolder=name, dtype=dtype, use_safetensors=True)
-            model = torch.nn.Module.to(found, device)
+            bits = _quantized(form, device, dtype)
+            found = kind.from_pretrained(base.source, subfolder=name, dtype=dtype, use_safetensors=True, **bits)
+            model = found if bits else torch.nn.Module.to(found, device)
     return model.requires_grad_(False).eval()
 
 
@@ -89,8 +112,11 @@ def read_transformer(base: Base, device: torch.device, dtype: torch.dtype, untra
 
     with _told(base):
         declared = SD3Transformer2DModel.load_config(base.source, subfolder="transformer").get("_class_name")
-    if declared == LayoutMMDiT.__name__:
-        net: LayoutMMDiT = read_model(base, "transformer", LayoutMMDiT, device, dtype)
+    if declared in (LayoutMMDiT.__name__, _CREATILAYOUT):
+        ours = declared != _CREATILAYOUT
+        net = (
+            read_model(base, "transformer", LayoutMMDiT, device, dtype) if ours else _creatilayout(base, device, dtype)
+        )
         return net if untrained or device.type == "meta" or net.has_trained_branch() else None
     if not untrained:
         return None
@@ -101,10 +127,32 @@ def read_transformer(base: Base, device: torch.device, dtype: torch.dtype, untra
             return LayoutMMDiT.from_stock(stock).requires_grad_(False).eval()
 
 
+def _creatilayout(base: Base, device: torch.device, dtype: torch.dtype) -> LayoutMMDiT:
+    """The transformer of a folder as CreatiLayout published it for SD3."""
+    import torch
+    from safetensors.torch import load_file
+
+    from .nets.layout_mmdit import LayoutMMDiT, from_creatilayout
+
+    if base.path is None:
+        raise ProblemsError(f"base {base.name} has CreatiLayout's transformer; download it as a folder")
+    with _told(base):
+        config = dict(LayoutMMDiT.load_config(base.source, subfolder="transformer"))
+        boxes = config.pop("max_boxes_per_image", None)
+        with torch.device("meta"):
+            net = LayoutMMDiT.from_config({**config, **({"max_boxes": boxes} if boxes else {})})
+        if device.type != "meta":
+            files = sorted((base.path / "transformer").glob("*.safetensors"))
+            state = {name: value.to(dtype) for file in files for name, value in load_file(file).items()}
+            net.load_state_dict(from_creatilayout(state), assign=True)
+            torch.nn.Module.to(net, device)
+    return net.requires_grad_(False).eval()
+
+
 class CaptionReader:
     """The text encoders of a base, in memory only while captions are read."""
 
-    def __init__(self, base: Base, encoders: Sequence[str], device: torch.device, dtype: torch.dtype, width: int):
+    def __init__(self, base: Base, encoders: Mapping[str, str], device: torch.device, dtype: torch.dtype, width: int):
         self.base, self.encoders, self.device, self.dtype, self.width = base, encoders, device, dtype, width
         self._loaded: dict[str, tuple[Any, Any]] = {}
 
@@ -151,7 +199,7 @@ class CaptionReader:
         clip = transformers.CLIPTextModelWithProjection if _CLIPS[1] in self.encoders else transformers.CLIPTextModel
         kind = transformers.T5EncoderModel if name == _T5 else clip
         tokenizer = transformers.T5TokenizerFast if name == _T5 else transformers.CLIPTokenizer
-        model = read_model(self.base, name, kind, self.device, self.dtype)
+        model = read_model(self.base, name, kind, self.device, self.dtype, self.encoders[name])
         return tokenizer.from_pretrained(self.base.source, subfolder=name.replace("text_encoder", "tokenizer")), model
 
 

@@ -24,7 +24,7 @@ _FREQUENCIES = 8
 BOX_FEATURES = _FREQUENCIES * 2 * 4  # sine and cosine of each frequency, for four sides
 
 # What the weights that CreatiLayout published for SD3 call our modules.
-_CREATILAYOUT = {
+CREATILAYOUT = {
     "position_net.text_embedder.linear_1": "layout_processor.text_mlp.fc1",
     "position_net.text_embedder.linear_2": "layout_processor.text_mlp.fc2",
     "position_net.linears.linear_1": "layout_processor.layout_mlp.fc1",
@@ -51,7 +51,7 @@ def from_creatilayout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of CreatiLayout's SiamLayout-SD3 to ours; other names stay as they are."""
     renamed = {}
     for name, value in state.items():
-        for theirs, ours in _CREATILAYOUT.items():
+        for theirs, ours in CREATILAYOUT.items():
             name = name.replace(theirs, ours)
         renamed[name] = value
     return renamed
