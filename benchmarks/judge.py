@@ -27,16 +27,16 @@ def to_pixels(pictures: Sequence[Image]) -> Tensor:
 
 
 class Judge:
-    """Loads `bases/judge`, a stock ResNetForImageClassification whose labels are the nouns, then the styles.
+    """Loads `bases/judge`, a stock classifier of 64 px pictures whose labels are the nouns, then the styles.
 
     `nouns` and `styles` name the columns of the two answers. Pixels are float [-1, 1], (B, 3, H, W), square.
     """
 
     def __init__(self, folder: Path = FOLDER):
         import torch
-        from transformers import ResNetForImageClassification
+        from transformers import AutoModelForImageClassification
 
-        self.model = ResNetForImageClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32).eval()
         labels = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
         self.nouns = [label for label in labels if not label.startswith(STYLE_PREFIX)]
         self.styles = [label.removeprefix(STYLE_PREFIX) for label in labels[len(self.nouns) :]]

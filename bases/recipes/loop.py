@@ -94,7 +94,7 @@ class Trainer:
         torch.save(state, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
 
-    def update(self, loss: torch.Tensor, warmup: int = 200) -> None:
+    def update(self, loss: torch.Tensor, warmup: int) -> None:
         """One optimizer step on `loss`."""
         loss.backward()
         average_gradients(self.parameters)
@@ -109,11 +109,18 @@ class Trainer:
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.seen = 0.98 * self.seen + 0.02 * float(loss.detach()) if self.seen else float(loss.detach())
 
-    def run(self, make_loss: Callable[[int], torch.Tensor], rank: int, every: int = 100, save_every: int = 500) -> None:
+    def run(
+        self,
+        make_loss: Callable[[int], torch.Tensor],
+        rank: int,
+        every: int = 100,
+        save_every: int = 500,
+        warmup: int = 200,
+    ) -> None:
         """Train until `steps`; `make_loss(step)` builds the loss of one step."""
         first, started = self.step, time.time()
         while self.step < self.steps:
-            self.update(make_loss(self.step))
+            self.update(make_loss(self.step), warmup)
             if rank == 0 and self.step % every == 0:
                 seconds = (time.time() - started) / (self.step - first)
                 print(f"step {self.step}/{self.steps} loss {self.seen:.4f} {seconds:.3f} s/step", flush=True)

@@ -72,17 +72,18 @@ def read_others(node_modules: Path, folder: Path, count: int = 500) -> Tensor:
         return torch.from_numpy(pools["others"]).permute(0, 1, 4, 2, 3)
 
 
-def draw_batch(world: Tensor, others: Tensor, counts: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
-    """`counts` pictures of the world and of other emoji, distorted, and their (noun, style); a quarter of the world's
-    get lines and lose their style label, the others have no noun label."""
+def draw_batch(
+    world: Tensor, others: Tensor, pairs: Tensor, counts: tuple[int, int], seed: int
+) -> tuple[Tensor, Tensor]:
+    """`counts` pictures of the world, of `pairs` only, and of other emoji, distorted, and their (noun, style); a
+    quarter of the world's get lines and lose their style label, the others have no noun label."""
     rng = torch.Generator().manual_seed(seed)
-    pairs = training_pairs()
     pairs = pairs[torch.randint(len(pairs), counts[:1], generator=rng)]
     pixels = world[pairs[:, 0], pairs[:, 1]]
     lined = counts[0] // 4
     pixels[:lined], pairs[:lined, 1] = outline(pixels[:lined], rng), UNKNOWN
     chosen = torch.randint(len(others), counts[1:], generator=rng)
-    styles = torch.randint(len(emoji.STYLES), counts[1:], generator=rng)
+    styles = torch.randint(others.shape[1], counts[1:], generator=rng)
     more = others[chosen, styles].float().div_(127.5).sub_(1)
     # From nearly clean to fully distorted: the judge must know both.
     strength = float(torch.rand(1, generator=rng).sqrt())
@@ -98,16 +99,14 @@ def training_pairs() -> Tensor:
     )
 
 
-def judge_loss(model: ResNetForImageClassification, pixels: Tensor, pairs: Tensor) -> Tensor:
-    """Cross-entropy of the noun (smoothed) plus that of the style."""
-    logits = model(pixels).logits
-    nouns = model.config.num_labels - len(emoji.STYLES)
+def judge_loss(logits: Tensor, pairs: Tensor, nouns: int) -> Tensor:
+    """Cross-entropy of the noun (smoothed), told by the first `nouns` logits, plus that of the style."""
     noun = F.cross_entropy(logits[:, :nouns], pairs[:, 0], label_smoothing=0.05)
     return noun + F.cross_entropy(logits[:, nouns:], pairs[:, 1], label_smoothing=0.02)
 
 
 @torch.no_grad()
-def settle_statistics(model: ResNetForImageClassification, world: Tensor, others: Tensor) -> None:
+def settle_statistics(model: ResNetForImageClassification, world: Tensor, others: Tensor, pairs: Tensor) -> None:
     """Recompute the batch-norm statistics: those of training belong to other weights than the averaged ones."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -115,7 +114,7 @@ def settle_statistics(model: ResNetForImageClassification, world: Tensor, others
         norm.momentum = None
     model.train()
     for seed in range(20):
-        model(draw_batch(world, others, (60, 30), 10**9 + seed)[0])
+        model(draw_batch(world, others, pairs, (60, 30), 10**9 + seed)[0])
     model.eval()
 
 
@@ -162,6 +161,7 @@ def main() -> None:
     folder = args.work / "judge"
     folder.mkdir(parents=True, exist_ok=True)
     world, others = read_world(args.node_modules, args.work), read_others(args.node_modules, folder)
+    pairs = training_pairs()
     torch.manual_seed(0)
     model = build_judge([noun.word for noun in emoji.read_nouns()]).train()
     optimizer = adamw(model.parameters(), lr=3e-3, weight_decay=0.02)
@@ -169,12 +169,13 @@ def main() -> None:
     trainer.resume()
 
     def make_loss(step: int) -> Tensor:
-        return judge_loss(model, *draw_batch(world, others, (args.batch, args.batch // 2), step * 1000 + rank))
+        pixels, labels = draw_batch(world, others, pairs, (args.batch, args.batch // 2), step * 1000 + rank)
+        return judge_loss(model(pixels).logits, labels, len(world))
 
     trainer.run(make_loss, rank)
     if rank == 0:
         trainer.use_average()
-        settle_statistics(model, world, others)
+        settle_statistics(model, world, others, pairs)
         model.half().save_pretrained(args.output)
         judge = Judge(args.output)
         card = write_card(measure(judge, world), weak_nouns(judge, world), len(others))
