@@ -40,7 +40,7 @@ dictionary. It is a thing to train on, not a source of knowledge.
 
 ## Made from
 
-WordNet 3.0 (glosses, kinds and example sentences; unkind words left out), about 70 definitions of our own where
+WordNet 3.0 (glosses, kinds and example sentences; unkind words left out), some 85 definitions of our own where
 WordNet's is not in plain words, and names and tags of emoji from emojibase. Recipe: `bases/recipes/`.
 
 ## License

@@ -23,6 +23,7 @@ SUBJECTS = {
     "activities": (ARTIFACT,),
     "objects": (ARTIFACT, OBJECT, SUBSTANCE),
 }
+_LETTERS = r"[a-z][a-z '-]+"
 # Words of WordNet for kinds of thing, and how one says them.
 KINDS = {
     "animal": "an animal",
@@ -206,14 +207,14 @@ def emoji_things(known: WordNet, node_modules: Path, taken: set[str]) -> list[Th
     for entry in json.loads((folder / "data.json").read_text(encoding="utf-8")):
         subjects = SUBJECTS.get(groups.get(entry.get("group"), ""))
         label = entry["label"].lower()
-        if not subjects or label in taken or not re.fullmatch(r"[a-z][a-z '-]+", label):
+        if not subjects or label in taken or not re.fullmatch(_LETTERS, label):
             continue
         sense = _find_sense(known.senses(label), subjects)
         plural = label.endswith("s") and not label.endswith(("ss", "us", "is"))
         form = "plural" if plural else "mass" if _UNCOUNTED_EMOJI.fullmatch(label) else "count"
         definition = define(sense, known, form) if sense else ""
         kinds = kinds_of(sense, known) if sense else ()
-        tags = tuple(tag for tag in entry.get("tags", ()) if tag.isascii())[:6]
+        tags = tuple(tag for tag in entry.get("tags", ()) if re.fullmatch(_LETTERS, tag))[:6]
         things.append(Thing(label, form if definition else "", definition, kinds, entry["emoji"], tags))
     return things
 

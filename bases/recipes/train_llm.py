@@ -118,7 +118,8 @@ def exam(corpus: Corpus, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 def prepare(folder: Path, corpus: Corpus, rows: dict[str, int], vocabulary: int) -> None:
     """Write tokenizer, token rows and exam to `folder`, those that are not there yet."""
     if not (folder / "tokenizer").exists():
-        texts = (text for number in range(_FOR_TOKENIZER) for text in _texts(corpus.document(number)))
+        documents = min(_FOR_TOKENIZER, 40 * rows["broad"])
+        texts = (text for number in range(documents) for text in _texts(corpus.document(number)))
         train_tokenizer(texts, vocabulary).save_pretrained(folder / "tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     for name, write in (("broad", corpus.document), ("lessons", corpus.lesson)):
