@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one line per problem on stderr), 1 anything els
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from .presets import apply
 
 if TYPE_CHECKING:
     from .data.regions import Region
+    from .family import PreviewRequest
+    from .preview import PreviewSession
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         ("worker", _work, "Run a folder's run.json; used by the page."),
     ):
         add(name, run, help).add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    preview = add("preview", _preview, "Write one picture per strength.")
+    preview = add("preview", _preview, "Write one picture, or answer, per strength.")
     preview.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
     preview.add_argument("--prompt", required=True)
     preview.add_argument("--negative-prompt", default="")
@@ -69,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     preview.add_argument("--layout-scale", type=float, default=1.0, help="how much the boxes count; 0: not at all")
     preview.add_argument("--layout-until", type=float, default=100.0, help="share of the steps with boxes, in percent")
+    preview.add_argument("--max-tokens", type=int, default=128, help="answers are cut off after so many tokens")
+    preview.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word; more: freer")
     preview.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     preview.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -80,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     curve.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     export = add("export", _export, "Write the adapter in a form other tools read, and prove it by reading it back.")
     export.add_argument("source", type=Path, metavar="RUN_DIR|ADAPTER")
-    export.add_argument("--format", default="diffusers", help="diffusers, kohya, peft, a1111 or merged")
+    export.add_argument(
+        "--format", default="", help="diffusers, kohya, peft, a1111 or merged; language models: peft or merged"
+    )
     export.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     export.add_argument("--strength", type=float, default=1.0, help="for merged: the strength that is baked in")
     export.add_argument("--output", type=Path, required=True, metavar="PATH")
@@ -103,7 +110,8 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="quick, balanced or quality, and style or subject (boxes: placement or vocabulary); --set goes on top",
+        help="quick, balanced or quality, and style or subject (boxes: placement or vocabulary; text: manner or "
+        "knowledge); --set goes on top",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"
@@ -142,13 +150,15 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _bases(args: argparse.Namespace) -> None:
-    from .bases import BUNDLED, BUNDLED_FOLDER
+    from .bases import BUNDLED, is_there
 
     for base in BUNDLED.values():
-        there = "" if (BUNDLED_FOLDER / base.name / "model_index.json").exists() else "  (weights missing)"
-        print(f"{base.name}  {base.family}  {base.resolution} px  {base.title}  license: {base.license}{there}")
+        there = "" if is_there(base.name) else "  (weights missing)"
+        size = f"  {base.resolution} px" if base.resolution else ""
+        print(f"{base.name}  {base.family}{size}  {base.title}  license: {base.license}{there}")
     print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well,")
-    print("and for --family mmdit_layout any folder or Hub id of an MM-DiT with a trained layout branch.")
+    print("for --family mmdit_layout any folder or Hub id of an MM-DiT with a trained layout branch,")
+    print("and for --family text_llm any folder or Hub id of a decoder like Llama, Qwen, Mistral or SmolLM.")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -209,7 +219,8 @@ def _line(event: Event, run_dir: Path) -> str:
             f"step {event.step}/{event.steps}  loss {event.loss:.4f}  {event.seconds:.2f} s  {event.memory >> 20} MiB"
         )
     if isinstance(event, Validated):
-        return f"step {event.step}  validation loss {event.loss:.4f}"
+        told = f"  perplexity {event.perplexity:.2f}" if event.perplexity else ""
+        return f"step {event.step}  validation loss {event.loss:.4f}{told}"
     if isinstance(event, Saved):
         return f"saved {run_dir / event.path}"
     if isinstance(event, (Finished, Stopped)):
@@ -238,12 +249,29 @@ def _preview(args: argparse.Namespace) -> None:
         regions=_regions(args.layout) if args.layout else (),
         layout_scale=args.layout_scale,
         layout_until=args.layout_until,
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
     )
+    if session.family.answers:
+        _answers(session, path, request, args)
+        return
     ladder = session.ladder(path, request, args.strengths)
     for strength, image in zip(ladder.strengths, ladder.images, strict=True):
         file = args.output / f"strength-{strength:g}.png"
         write_bytes(file, png_bytes(image))
         print(file)
+
+
+def _answers(session: PreviewSession, adapter: Path, request: PreviewRequest, args: argparse.Namespace) -> None:
+    """Print the answer at each strength, and keep all of them with the probability of each of their tokens."""
+    from .files import write_text
+
+    *_, answers = session.answers(adapter, request, args.strengths)
+    rows = [{"strength": s, **dataclasses.asdict(a)} for s, a in zip(args.strengths, answers, strict=True)]
+    for strength, answer in zip(args.strengths, answers, strict=True):
+        print(f"strength {strength:g}: {answer.text}{'' if answer.ended else ' …'}")
+    told = {"prompt": request.prompt, "answers": rows}
+    write_text(args.output / "answers.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def _regions(path: Path) -> tuple[Region, ...]:
@@ -321,16 +349,17 @@ def _estimate(args: argparse.Namespace) -> None:
 
 def _measure(config: RunConfig) -> None:
     """Print what the pre-flight checks find. Raises ProblemsError for what would block the run."""
-    from .data.samples import import_dataset
+    from .data.readers import READERS
     from .measure import measure
     from .preflight import check, errors, judge
+    from .registry import family_class
 
-    source = Path(config.validate().data.path).expanduser()
+    source, reader = Path(config.validate().data.path).expanduser(), READERS[family_class(config.family).reads]
     if not source.exists():
-        raise ProblemsError(f"data.path is {str(source)!r}, which does not exist; name a folder, zip file or picture")
+        raise ProblemsError(f"data.path is {str(source)!r}, which does not exist; name {reader.wanted}")
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
-        count = len(import_dataset([source], dataset).samples)
+        count = len(reader.bring(source, dataset).samples)
         found = check(config, dataset, Path.cwd())
         if not errors(found):
             found += judge(config, measure(config, dataset, Path(folder)), count)

@@ -16,11 +16,12 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Files that can run code when they are opened.
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _SAMPLE = 1 << 20
+_LARGE_SIDE, _LARGE_WIDTH = 512, 512
 
 
 @dataclass(frozen=True)
 class Bundled:
-    """A base that ships with the project."""
+    """A base that ships with the project. `resolution` is 0 for one that draws nothing."""
 
     name: str
     family: str
@@ -52,6 +53,8 @@ HUB = {
     for base in (
         Known("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable_diffusion", "CreativeML Open RAIL-M", 512, 2.7),
         Known("stabilityai/stable-diffusion-xl-base-1.0", "stable_diffusion", "CreativeML Open RAIL++-M", 1024, 6.9),
+        Known("HuggingFaceTB/SmolLM2-135M-Instruct", "text_llm", "Apache 2.0", 0, 0.3),
+        Known("Qwen/Qwen2.5-0.5B-Instruct", "text_llm", "Apache 2.0", 0, 1.0),
     )
 }
 # Words in the names of models distilled to draw in a few steps. The plain training loss undoes the distillation: the
@@ -83,6 +86,17 @@ def native_resolution(name: str) -> int | None:
         return int(net["sample_size"]) * int(2 ** (len(base.config("vae")["block_out_channels"]) - 1))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_large(name: str) -> bool:
+    """Whether a base was trained at length on a large net: it is moved by smaller steps."""
+    side = native_resolution(name)
+    if name in HUB or side:
+        return name in HUB or (side or 0) >= _LARGE_SIDE
+    try:
+        return int(Base(name, str(Path(name).expanduser())).config("")["hidden_size"]) >= _LARGE_WIDTH
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,11 @@ class Base:
         return digest.hexdigest()
 
 
+def is_there(name: str) -> bool:
+    """Whether the files of a bundled base are: a pipeline's index, or a language model's config."""
+    return any((BUNDLED_FOLDER / name / index).exists() for index in ("model_index.json", "config.json"))
+
+
 def find_base(name: str) -> Base:
     """The base a person named: a bundled name, a folder, a `.safetensors` file or a Hub id (`owner/name`).
 
@@ -132,7 +151,7 @@ def find_base(name: str) -> Base:
     """
     if name in BUNDLED:
         folder = BUNDLED_FOLDER / name
-        if not (folder / "model_index.json").exists():
+        if not is_there(name):
             raise ProblemsError(
                 f"base {name} is listed but its weights are missing from {folder.name}/; reinstall the project"
             )

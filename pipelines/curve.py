@@ -1,8 +1,8 @@
 """The strength curve: how far pictures move from the base and how near the model comes to the training set.
 
 Two things are measured per strength, with nothing but the base and the samples (docs/strength.md says why):
-`moved`, the mean difference of pictures from those at strength 0; and `error`, the loss the adapter was trained with,
-over the samples at noise that is the same for every strength.
+`moved`, the mean difference of pictures from those at strength 0 (for language models, of the samples' losses); and
+`error`, the loss the adapter was trained with, over the samples at noise that is the same for every strength.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .config import RunConfig
-    from .data.encode import Encoded, EncodedSample
+    from .data.encode import Encoded
+    from .data.readers import EncodedSample
     from .family import PreviewRequest
     from .preview import PreviewSession
 
@@ -82,7 +83,8 @@ def measure(
     if 0.0 not in strengths or len(strengths) < 3:
         raise ProblemsError("strengths of a curve must hold 0 and at least two others")
     samples = encoded.validation or encoded.train
-    shown = list({(sample.caption, sample.regions): None for sample in samples})[:_PROMPTS]
+    drawn = [] if session.family.answers else samples
+    shown = list({(sample.caption, sample.regions): None for sample in drawn})[:_PROMPTS]
     requests = [
         dataclasses.replace(request, prompt=caption, regions=regions, seed=request.seed + i)
         for caption, regions in shown
@@ -97,9 +99,10 @@ def measure(
     for done, strength in enumerate(strengths, len(requests)):
         yield done, total
         errors.append(_errors(session, adapter, strength, samples[:_SAMPLES]))
-    distance = torch.tensor(distances).mean(0)
     error = torch.stack(errors)
     mean = error.mean(1)
+    away = (error - error[strengths.index(0.0)]).abs().mean(1)
+    distance = torch.tensor(distances).mean(0) if distances else away
     gained = (mean[strengths.index(0.0)] - mean) / (mean[strengths.index(0.0)] - mean.min()).clamp_min(1e-12)
     return Curve(
         adapter=identity(adapter),
@@ -155,11 +158,11 @@ def _errors(session: PreviewSession, adapter: Path, strength: float, samples: Se
     """The loss of each sample, its mean over a few draws that do not depend on the strength."""
     from .randomness import Randomness
 
-    found = []
+    found, draws = [], min(_DRAWS, session.family.draws)
     with session.at({adapter: strength} if strength else {}) as parts, torch.no_grad():
         for sample in samples:
-            rows = tuple(f"{sample.id}#{k}" for k in range(_DRAWS))
-            batch = {name: torch.stack([value] * _DRAWS).to(session.device) for name, value in sample.tensors.items()}
+            rows = tuple(f"{sample.id}#{k}" for k in range(draws))
+            batch = {name: torch.stack([value] * draws).to(session.device) for name, value in sample.tensors.items()}
             found.append(float(session.family.loss(parts, batch, Randomness(0, 0, rows))))
     return torch.tensor(found, dtype=torch.float64)
 

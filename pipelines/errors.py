@@ -53,6 +53,10 @@ class ProblemsError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class LeftOut(ProblemsError):
+    """One sample cannot be used, and why; the others can."""
+
+
 def shown(value: object) -> str:
     """A value as a sentence quotes it: its repr, cut to 60 characters. Never raises."""
     try:

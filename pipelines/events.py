@@ -53,15 +53,18 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Validated(Event):
-    """Loss on held-out samples, at noise that is the same each time."""
+    """Loss on held-out samples, at noise that is the same each time. `perplexity` is there where the loss is that of
+    words: among so many the model is as uncertain as if all were equally likely."""
 
     step: int
     loss: float
+    perplexity: float | None = None
 
 
 @dataclass(frozen=True)
 class Previewed(Event):
-    """Preview pictures of a prompt at a fixed seed were written (paths relative to the run folder)."""
+    """Previews of a prompt at a fixed seed were written: pictures, or answers as text (paths relative to the run
+    folder)."""
 
     step: int
     paths: tuple[str, ...]

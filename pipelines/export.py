@@ -23,6 +23,7 @@ from .errors import ProblemsError
 from .facts import seen_facts
 from .files import write_bytes, write_text
 from .fit import Fit, fit
+from .registry import family_class, reading
 
 FORMS = ("diffusers", "kohya", "peft", "a1111", "merged")
 FOLDERS = ("peft", "a1111", "merged")
@@ -52,7 +53,7 @@ def run_config(source: Path, base: str = "") -> RunConfig:
     path = adapter_path(source)
     ours = read_ours(read_header(path))
     if "config" not in ours and base:
-        return RunConfig(base=base)
+        return RunConfig(family=reading(find_base(base))[0], base=base)
     if "config" not in ours:
         raise ProblemsError(f"{path.name} was made by another tool and does not say its base; name it with --base")
     config = RunConfig.from_dict(ours["config"])
@@ -74,15 +75,20 @@ def export(
     one component, `a1111` a folder with the kohya file, its .json and its preview picture, `merged` is a whole base
     with the adapter in it.
 
-    `strength` counts for `merged` only; `remarks` go into the header. Returns what reading the result back showed;
-    raises ProblemsError when the form cannot hold the adapter or the proof fails; then nothing is left at `output`.
+    Without a `form` it is the usual one of the family. `strength` counts for `merged` only; `remarks` go into the
+    header. Returns what reading the result back showed; raises ProblemsError when the form cannot hold the adapter or
+    the proof fails; then nothing is left at `output`.
     """
-    if form not in FORMS:
+    if form and form not in FORMS:
         raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
-    if form in FOLDERS and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ProblemsError(f"output {output} is not empty; name a new folder")
     path = adapter_path(source)
     config = run_config(source, base)
+    family = family_class(config.family)
+    form = form or family.forms[0]
+    if form not in family.forms:
+        raise ProblemsError(f"format is {form}, must be {' or '.join(family.forms)} for an adapter of this family")
+    if form in FOLDERS and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ProblemsError(f"output {output} is not empty; name a new folder")
     found = fit(path, config, weights=form == "merged")
     if form == "merged":
         return _merge(found, output, strength)
@@ -111,7 +117,8 @@ def _write(found: Fit, form: str, output: Path, metadata: dict[str, str]) -> Pro
     """Write one form that is not `merged`, and read it back."""
     written = output
     if form == "peft":
-        write_peft(output, found.layers, base_id=told(metadata)["base"], metadata=metadata)
+        task = found.parts.rest.get("task", "")
+        write_peft(output, found.layers, base_id=told(metadata)["base"], metadata=metadata, task=task)
     elif form == "a1111":
         name = file_stem(told(metadata)["title"])
         written = output / f"{name}.safetensors"

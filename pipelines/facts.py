@@ -12,6 +12,7 @@ from .config import RunConfig
 from .data.encode import Encoded
 from .family import Parts
 from .fit import Fit
+from .registry import family_class
 
 
 def adapter_metadata(config: RunConfig, base: Base, parts: Parts, data: Encoded) -> dict[str, str]:
@@ -32,7 +33,7 @@ def adapter_metadata(config: RunConfig, base: Base, parts: Parts, data: Encoded)
             captions=tuple(sample.caption for sample in data.train),
             trigger_words=(trigger,) if trigger else (),
             v_prediction=predicts_velocity(parts),
-            resolution=config.data.resolution,
+            resolution=0 if family_class(config.family).answers else config.data.resolution,
         )
     )
 

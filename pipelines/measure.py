@@ -21,9 +21,10 @@ from pathlib import Path
 
 from .bases import find_base
 from .config import RunConfig, leaves, with_values
-from .data.samples import METADATA
+from .data.readers import READERS
 from .errors import ProblemsError
 from .files import write_text
+from .registry import family_class
 
 _SAMPLES = 4
 _WARM_UP, _STEPS = 1, 2
@@ -108,7 +109,7 @@ def start(config: RunConfig, dataset: Path, cache: Path) -> Measuring:
     """Begin to measure a run of a valid config on an imported dataset."""
     key = key_of(config)
     folder = Path(tempfile.mkdtemp(prefix="measure-"))
-    _few(dataset, folder / "dataset")
+    READERS[family_class(config.family).reads].few(dataset, folder / "dataset", _SAMPLES)
     quiet = {
         "data.path": "dataset",
         "data.validation_percent": 0.0,
@@ -140,17 +141,6 @@ def measure(config: RunConfig, dataset: Path, cache: Path) -> Measured:
     except BaseException:
         running.cancel()
         raise
-
-
-def _few(dataset: Path, into: Path) -> None:
-    """Copy a few samples, evenly spread over the dataset: of several shapes, if there are several."""
-    lines = [line for line in (dataset / METADATA).read_text(encoding="utf-8").split("\n") if line.strip()]
-    chosen = lines[:: max(1, len(lines) // _SAMPLES)][:_SAMPLES]
-    into.mkdir()
-    for line in chosen:
-        name = Path(json.loads(line)["file_name"]).name
-        shutil.copyfile(dataset / name, into / name)
-    write_text(into / METADATA, "".join(line + "\n" for line in chosen))
 
 
 def _read(path: Path) -> Measured | None:

@@ -19,9 +19,8 @@ from . import registry
 from .adapters.attach import attach
 from .bases import find_base
 from .config import RunConfig
-from .data.buckets import bucket_for
+from .data.readers import READERS
 from .devices import pick_device, pick_dtype
-from .family import Item
 from .randomness import Randomness
 
 
@@ -58,11 +57,7 @@ def estimate(config: RunConfig) -> Estimate:
     for parameter in parameters:
         parameter.data = parameter.data.to(meta)
     count = sum(p.numel() for p in parameters)
-    side = config.data.resolution
-    width, height = bucket_for(side, side, side, parts.rest["multiple"], config.data.buckets)
-    encoded = family.encode(
-        parts, Item("sample", "a caption", torch.empty(3, height, width, device=meta), (height, width))
-    )
+    encoded = family.encode(parts, READERS[family.reads].stand_in(parts, config))
     batch = {
         name: value.to(meta).unsqueeze(0).expand(config.train.batch_size, *value.shape)
         for name, value in encoded.items()

@@ -19,7 +19,8 @@ from .data.batches import split_validation
 from .data.captions import words_of_name
 from .data.looks import twins
 from .data.plain import some
-from .data.samples import Sample, read_dataset
+from .data.readers import READERS
+from .data.samples import Learned, Sample, read_dataset
 from .errors import ProblemsError
 from .registry import family_class
 
@@ -40,9 +41,16 @@ SENTENCES = {
     "common_word": "Every caption has “{word}”; use it in prompts",
     "no_trigger": "No word is in every caption and there is no trigger word: the adapter will change every picture, "
     "which is right for a style; for a subject, choose a rare word",
-    "validation": "Only {count} of {all} pictures is held out for validation; its loss will jump about",
-    "passes": "Each picture is seen only about {passes}×; {steps} steps would show each 20×",
-    "batch": "A batch of {batch} is larger than the set: the same picture stands in it several times",
+    "dialogues": "{count} dialogues, each seen about {passes}×",
+    "few_dialogues": "There are only {count} dialogues; 50 or more teach a manner of answering",
+    "alpha": "Alpha is {alpha}; for language models twice the rank is usual, {wanted}",
+    "rank_high": "Most begin with a rank of 8 to 16; {rank} is for fields far from what the base knows",
+    "rank_low": "There are {count} rows; beyond 50,000 a rank of {wanted} or more is advised",
+    "rslora": "With a rank of {rank}, rsLoRA keeps the update from shrinking as the rank grows",
+    "no_validation": "Nothing is held out, so no perplexity will be told",
+    "validation": "Only {count} of {all} samples is held out for validation; its loss will jump about",
+    "passes": "Each sample is seen only about {passes}×; {steps} steps would show each {wanted}×",
+    "batch": "A batch of {batch} is larger than the set: the same sample stands in it several times",
     "preset": "The settings are those of another base: training size {got} px where this base draws {native} px",
     "rate": "A learning rate of {got} is high for a base of this size; its pictures may fall apart",
     "distilled": "“{word}” bases are distilled to draw in a few steps; training a LoRA on one is unwise, as it forgets "
@@ -69,8 +77,14 @@ FIXES = {
     "checkpointing": "Compute activations twice",
     "preset": "Use the settings for this base",
     "rate": "Use a learning rate of {rate}",
+    "alpha": "Set alpha to {alpha}",
+    "rank": "Use a rank of {rank}",
+    "rslora": "Use rsLoRA",
 }
-_FEW, _WORDS, _PASSES, _WANTED_PASSES = 5, 55, 8, 20
+_FEW, _WORDS = 5, 55
+# Fewest passes and wanted ones: a language model knows most of what it reads, and repeats what it reads too often.
+_PASSES = {"pictures": (8, 20), "dialogues": (1, 3)}
+_FEW_DIALOGUES, _MANY_ROWS, _RANK_FOR_MANY, _USUAL_RANK, _HIGH_RANK = 50, 50_000, 32, 16, 64
 _ENLARGED = 1.1
 _LARGE, _HIGH_RATE, _RATE = 512, 5e-4, 1e-4
 _ROOM = 64 << 20
@@ -124,25 +138,17 @@ def errors(findings: Sequence[Finding]) -> list[str]:
 
 def check(config: RunConfig, dataset: Path, room: Path) -> list[Finding]:
     """The quick checks of a run of a valid config on an imported dataset, whose files go to the disk of `room`."""
-    data = config.data
+    kind = family_class(config.family).reads
     try:
-        found = read_dataset(
-            dataset,
-            caption=data.caption,
-            trigger_word=data.trigger_word,
-            captions_from_names=data.captions_from_names,
-        )
-        stored = read_dataset(dataset, captions_from_names=False).samples
+        samples = READERS[kind].read(dataset, config.data).samples
+        stored = read_dataset(dataset, captions_from_names=False).samples if kind == "pictures" else ()
     except ProblemsError as error:
         return _told(error)
-    samples = found.samples
-    every = [
-        *_pictures(config, samples),
-        *_settings(config, samples),
-        *_captions(config, samples, stored),
-        *_base(config),
-        *_disk(config, samples, room),
-    ]
+    every = [*_settings(config, "pictures" if kind == "pictures" else "dialogues", samples), *_base(config)]
+    if kind == "pictures":
+        every += [*_pictures(config, samples), *_captions(config, samples, stored), *_disk(config, samples, room)]
+    elif kind == "dialogues":
+        every += _advice(config, len(samples))
     order = ("error", "warning", "fact")
     return sorted(every, key=lambda finding: order.index(finding.level))
 
@@ -228,7 +234,31 @@ def common_words(captions: Sequence[str]) -> list[str]:
     return [word for word in dict.fromkeys(split[0] if split else ()) if word and word in shared - small]
 
 
-def _settings(config: RunConfig, samples: Sequence[Sample]) -> list[Finding]:
+def _advice(config: RunConfig, count: int) -> list[Finding]:
+    """What people advise for language models. None of it is done without being asked for."""
+    adapter, found = config.adapter, []
+    if count < _FEW_DIALOGUES:
+        found.append(Finding("warning", "few_dialogues", {"count": count}))
+    if not config.data.validation_percent and count > 1:
+        fix = Fix("validation", {"data.validation_percent": 10.0}, {"percent": 10})
+        found.append(Finding("fact", "no_validation", {}, fix))
+    if count > _MANY_ROWS and adapter.rank < _RANK_FOR_MANY:
+        fix = Fix("rank", {"adapter.rank": _RANK_FOR_MANY}, {"rank": _RANK_FOR_MANY})
+        found.append(Finding("fact", "rank_low", {"count": count, "wanted": _RANK_FOR_MANY}, fix))
+    elif count <= _MANY_ROWS and adapter.rank > _USUAL_RANK:
+        fix = Fix("rank", {"adapter.rank": _USUAL_RANK}, {"rank": _USUAL_RANK})
+        found.append(Finding("fact", "rank_high", {"rank": adapter.rank}, fix))
+    if adapter.rank >= _HIGH_RANK and adapter.variant == "lora":
+        found.append(Finding("fact", "rslora", {"rank": adapter.rank}, Fix("rslora", {"adapter.variant": "rslora"})))
+    wanted = 2.0 * adapter.rank
+    if adapter.variant == "lora" and adapter.alpha != wanted:
+        fix = Fix("alpha", {"adapter.alpha": wanted}, {"alpha": f"{wanted:g}"})
+        found.append(Finding("fact", "alpha", {"alpha": f"{adapter.alpha:g}", "wanted": f"{wanted:g}"}, fix))
+    return found
+
+
+def _settings(config: RunConfig, kind: str, samples: Sequence[Learned]) -> list[Finding]:
+    """How the run suits the samples; `kind` is what people call them."""
     train, found = config.train, []
     learned, held = split_validation([s.id for s in samples], config.data.validation_percent, train.seed)
     if len(held) == 1 and len(samples) >= _FEW:
@@ -239,11 +269,13 @@ def _settings(config: RunConfig, samples: Sequence[Sample]) -> list[Finding]:
     batch, count = train.batch_size * train.accumulation, len(learned)
     passes = train.steps * batch / count
     parts: dict[str, Any] = {"count": count, "passes": max(1, round(passes))}
-    found.append(Finding("fact", "pictures", parts))
-    if passes < _PASSES:
-        steps = math.ceil(_WANTED_PASSES * count / batch)
+    found.append(Finding("fact", kind, parts))
+    fewest, wanted = _PASSES[kind]
+    if passes < fewest:
+        steps = math.ceil(wanted * count / batch)
         fix = Fix("steps", {"train.steps": steps}, {"steps": steps})
-        found.append(Finding("warning", "passes", {"passes": parts["passes"], "steps": steps}, fix))
+        told = {"passes": f"{passes:.2g}", "steps": steps, "wanted": wanted}
+        found.append(Finding("warning", "passes", told, fix))
     if train.batch_size > count:
         fix = Fix("batch", {"train.batch_size": count}, {"batch": count})
         found.append(Finding("warning", "batch", {"batch": train.batch_size}, fix))

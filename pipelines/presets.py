@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bases import native_resolution
+from .bases import is_large, native_resolution
 from .config import RunConfig, leaves, with_values
 from .errors import ProblemsError
 
@@ -18,7 +18,7 @@ EFFORT, SUBJECT = "effort", "subject"
 
 @dataclass(frozen=True)
 class Preset:
-    """Dotted settings and their values. `large` holds what differs for bases of 512 px and more."""
+    """Dotted settings and their values. `large` holds what differs for large bases."""
 
     name: str
     axis: str
@@ -101,8 +101,33 @@ _LAYOUT = (
     Preset("vocabulary", SUBJECT, {"options.scope": "text_mlp", "data.flip": False}),
 )
 
-PRESETS: dict[str, tuple[Preset, ...]] = {"stable_diffusion": _IMAGE, "mmdit_layout": _LAYOUT}
-_LARGE = 512
+# What circulates: a rank of 8 to 16 to begin with, alpha twice that, 1e-4 to 2e-4 for large bases, and a few passes.
+# `preflight` says when data or settings call for something else. How a model speaks is learned in the attention; what
+# it knows lies in the MLP as well.
+_TEXT = (
+    Preset(
+        "quick",
+        EFFORT,
+        {"train.steps": 60, "train.learning_rate": 3e-3, "train.ema": 0.9, "adapter.rank": 8, "adapter.alpha": 16.0},
+        {"train.steps": 100, "train.learning_rate": 2e-4},
+    ),
+    Preset(
+        "balanced",
+        EFFORT,
+        {"train.steps": 200, "train.learning_rate": 2e-3, "train.ema": 0.95, "adapter.rank": 16, "adapter.alpha": 32.0},
+        {"train.steps": 500, "train.learning_rate": 2e-4},
+    ),
+    Preset(
+        "quality",
+        EFFORT,
+        {"train.steps": 600, "train.learning_rate": 1e-3, "train.ema": 0.98, "adapter.rank": 16, "adapter.alpha": 32.0},
+        {"train.steps": 2000, "train.learning_rate": 1e-4},
+    ),
+    Preset("manner", SUBJECT, {"options.scope": "attention", "data.validation_percent": 10.0}),
+    Preset("knowledge", SUBJECT, {"options.scope": "all", "data.validation_percent": 10.0}),
+)
+
+PRESETS: dict[str, tuple[Preset, ...]] = {"stable_diffusion": _IMAGE, "mmdit_layout": _LAYOUT, "text_llm": _TEXT}
 _LARGE_BATCH = 1
 
 
@@ -117,7 +142,7 @@ def values(family: str, base: str, names: Iterable[str]) -> dict[str, Any]:
     known, found = of_family(family), list[str]()
     chosen: dict[str, str] = {}
     side = native_resolution(base)
-    large = side is not None and side >= _LARGE
+    large = is_large(base)
     # The base's own size belongs to every preset: at another size a base draws worse before anything is learned.
     settings: dict[str, Any] = {"data.resolution": side} if side else {}
     for name in names:
@@ -129,7 +154,7 @@ def values(family: str, base: str, names: Iterable[str]) -> dict[str, Any]:
             found.append(f"preset has {chosen[preset.axis]} and {name}, which exclude each other; name one of them")
         settings |= preset.values(large)
         if preset.axis == EFFORT:
-            settings["train.batch_size"] = _LARGE_BATCH if large else 4
+            settings.setdefault("train.batch_size", _LARGE_BATCH if large else 4)
     if found:
         raise ProblemsError(found)
     return settings

@@ -1,10 +1,11 @@
-"""PreviewSession: one base kept loaded, adapters attached to it, pictures at chosen strengths."""
+"""PreviewSession: one base kept loaded, adapters attached to it, pictures or answers at chosen strengths."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,9 @@ from .adapters.strength import Strength, check_numbers, strengths
 from .bases import find_base
 from .devices import pick_device, pick_dtype
 from .errors import ProblemsError
-from .family import PreviewRequest
+from .family import Answer, PreviewRequest, PreviewResult
 from .files import write_bytes, write_text
+from .relay import relay
 
 LADDER = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _MAX_ROWS = 8
@@ -41,8 +43,8 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Zero:
-    """What drawing at strength 0 showed: how many bytes of the picture were `compared` with the base's, how many are
-    `different`."""
+    """What previewing at strength 0 showed: how many bytes of the picture or answer were `compared` with the base's,
+    how many are `different`."""
 
     compared: int
     different: int
@@ -98,11 +100,17 @@ class PreviewSession:
         return self._one(named, request)
 
     def at_zero(self, adapter: Path, request: PreviewRequest) -> Zero:
-        """Draw once with the adapter attached at strength 0 and compare with the base, drawn with nothing attached."""
+        """Preview with the adapter attached at strength 0 and compare with the base with nothing attached."""
         request.validate()
-        base = self.render({}, request).tobytes()
-        zero = self._one({Path(adapter): 0.0}, request).tobytes()
-        return Zero(len(base), sum(a != b for a, b in zip(base, zero, strict=True)) if base != zero else 0)
+        base, zero = self._plain({}, request), self._plain({Path(adapter): 0.0}, request)
+        different = sum(a != b for a, b in itertools.zip_longest(base, zero)) if base != zero else 0
+        return Zero(len(base), different)
+
+    def _plain(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> bytes:
+        if not self.family.answers:
+            return self._one(adapters, request).tobytes()
+        *_, (answer,) = self._said(adapters, dataclasses.replace(request, copies=1))
+        return json.dumps(dataclasses.asdict(answer)).encode()
 
     def ladder(
         self,
@@ -121,10 +129,7 @@ class PreviewSession:
         strengths.
         """
         request.validate()
-        values = tuple(float(value) for value in values)
-        if not values:
-            raise ProblemsError("strengths is empty, must have at least one number")
-        check_numbers("strengths", values)
+        values = _numbers(values)
         adapter, others = Path(adapter), dict(others or {})
         base = self.render({}, request)
         # Strength 0 of a plain ladder *is* the base: the same bits, and already computed.
@@ -137,6 +142,54 @@ class PreviewSession:
         found = iter(pictures)
         images = tuple(next(found) if value != 0 or group or others else base for value in values)
         return Ladder(values, images, base)
+
+    def answers(
+        self, adapter: Path, request: PreviewRequest, values: Sequence[float] = LADDER
+    ) -> Iterator[tuple[Answer, ...]]:
+        """What a language model answers at several strengths of an adapter, as it is said: one Answer per strength each
+        time. The base speaks first, with nothing attached, for every strength that is 0; then all others in one batched
+        pass. The iterator may be resumed from any thread, and closed before its end."""
+        request.validate()
+        if not self.family.answers:
+            raise ProblemsError(f"{self.family.title} draws pictures and answers nothing; ask for a ladder")
+        values = _numbers(values)
+        return self._speak(Path(adapter), request, values)
+
+    def _speak(self, adapter: Path, request: PreviewRequest, values: tuple[float, ...]) -> Iterator[tuple[Answer, ...]]:
+        said = [Answer()] * len(values)
+        still = [i for i, value in enumerate(values) if value == 0]
+        moving = [i for i, value in enumerate(values) if value != 0]
+        if still:
+            for (answer,) in self._said({}, dataclasses.replace(request, copies=1)):
+                for i in still:
+                    said[i] = answer
+                yield tuple(said)
+        most = self._most_rows(adapter) if moving else 1
+        for places in (moving[start : start + most] for start in range(0, len(moving), most)):
+            strength = [values[i] for i in places]
+            for found in self._said({adapter: strength}, dataclasses.replace(request, copies=len(places))):
+                for i, answer in zip(places, found, strict=True):
+                    said[i] = answer
+                yield tuple(said)
+
+    def _said(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Iterator[tuple[Answer, ...]]:
+        """The answers of one pass as they are said; those kept from an earlier time at once."""
+        kept = self._folder(self._key(request, adapters), self.cache_dir) / "answers.json" if self.cache_dir else None
+        if kept and kept.is_file():
+            # A damaged answer is one that has to be given again.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                yield tuple(map(Answer.from_dict, json.loads(kept.read_text(encoding="utf-8"))))
+                return
+        found: tuple[Answer, ...] = ()
+        for result in relay(lambda: self._stream(adapters, request)):
+            found = result.answers
+            yield found
+        if kept:
+            write_text(kept, json.dumps([dataclasses.asdict(answer) for answer in found], ensure_ascii=False))
+
+    def _stream(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Iterator[PreviewResult]:
+        with self.at(adapters) as parts:
+            yield from self.family.stream(parts, request)
 
     def has_ladder(
         self,
@@ -160,14 +213,17 @@ class PreviewSession:
         pictures: list[Image.Image] = []
         groups = strength if isinstance(strength, Mapping) else {"": strength}
         count = max(len(rows) for rows in groups.values() if isinstance(rows, Sequence))
-        with self._lock:
-            # A parameter that was trained whole has one value for all rows.
-            most = 1 if self._use(adapter).whole else _MAX_ROWS
+        most = self._most_rows(adapter)
         for start in range(0, count, most):
             part = {name: rows[start : start + most] for name, rows in groups.items() if isinstance(rows, Sequence)}
             rows = min(most, count - start)
             pictures += self._compute({adapter: part, **others}, dataclasses.replace(request, copies=rows))
         return pictures
+
+    def _most_rows(self, adapter: Path) -> int:
+        """How many strengths of an adapter one pass can hold: a parameter trained whole has one value for all rows."""
+        with self._lock:
+            return 1 if self._use(adapter).whole else _MAX_ROWS
 
     @contextlib.contextmanager
     def at(self, adapters: Mapping[Path, Strength]) -> Iterator[Any]:
@@ -229,7 +285,7 @@ class PreviewSession:
                 self._fingerprint,
                 str(self.dtype),
                 str(self.device),
-                dataclasses.asdict(request),
+                dataclasses.asdict(request) | {"picture": hashlib.sha256(request.picture).hexdigest()},
                 {identity(Path(path)): value for path, value in adapters.items()},
             ],
             sort_keys=True,
@@ -264,6 +320,14 @@ def balanced(strength: float | Sequence[float], balance: Mapping[str, float] | N
     if not isinstance(strength, Sequence):
         return {"": strength, **{name: strength * factor for name, factor in moved.items()}}
     return {"": strength, **{name: [each * factor for each in strength] for name, factor in moved.items()}}
+
+
+def _numbers(values: Sequence[float]) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if not found:
+        raise ProblemsError("strengths is empty, must have at least one number")
+    check_numbers("strengths", found)
+    return found
 
 
 def _is_zero(value: Strength) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "stable_diffusion": "pipelines.stable_diffusion:StableDiffusion",
     "mmdit_layout": "pipelines.mmdit_layout:MMDiTLayout",
+    "text_llm": "pipelines.text_llm:TextLLM",
 }
 
 
@@ -33,7 +34,7 @@ def options_class(name: str) -> type[Any]:
 
 def reading(base: Base) -> list[str]:
     """The families whose kind of base this is, by its files; all of them where the files do not say."""
-    return [name for name in FAMILIES if create(name).multiple(base)] or list(FAMILIES)
+    return [name for name in FAMILIES if create(name).knows(base)] or list(FAMILIES)
 
 
 def create(name: str, options: Any = None) -> Family:

@@ -32,12 +32,12 @@ from .errors import ProblemsError
 from .events import Event, Failed, Finished, Prepared, Previewed, Saved, Step, Stopped, Validated
 from .facts import adapter_metadata
 from .family import PreviewRequest
+from .files import write_text
 from .randomness import Randomness
 
 ADAPTER_FILE = Path("adapter") / "adapter.safetensors"
 STOP_FILE = "stop"
 SAMPLE_FILE = "sample"
-_VALIDATION_DRAWS = 4
 
 
 def train(config: RunConfig, run_dir: Path, *, cache_dir: Path | None = None) -> Iterator[Event]:
@@ -150,7 +150,7 @@ class _Run:
         total = torch.zeros((), device=self.device)
         self.adapter.dropout(True)
         for micro in range(train.accumulation):
-            loss = self._micro_loss(state.step * train.accumulation + micro) / train.accumulation
+            loss = self._micro_loss(state.step * train.accumulation + micro)
             loss.backward()
             total += loss.detach()
         self.adapter.dropout(False)
@@ -181,14 +181,17 @@ class _Run:
         return Step(state.step, train.steps, float(total), rate, float(norm), seconds, peak_memory(self.device))
 
     def _micro_loss(self, micro_step: int) -> Tensor:
+        """The loss of this process's share of a batch, as much of it as counts in the whole step."""
         train, accelerator = self.config.train, self.accelerator
-        ids, batch = self.data.batch(train, micro_step, accelerator.process_index, accelerator.num_processes)
+        share = (train, micro_step, accelerator.process_index, accelerator.num_processes)
+        ids, batch = self.data.batch(*share)
         if self.config.adapter.dropout:
             # Dropout draws from the global generator: make that a function of the step as well.
             torch.manual_seed(micro_step * accelerator.num_processes + accelerator.process_index + train.seed)
         batch = {name: value.to(self.device) for name, value in batch.items()}
         with accelerator.autocast():
-            return self.family.loss(self.parts, batch, Randomness(train.seed, micro_step, ids))
+            loss = self.family.loss(self.parts, batch, Randomness(train.seed, micro_step, ids))
+        return loss * self.data.share(*share)
 
     def _average_over_processes(self, total: Tensor) -> None:
         """Average gradients and loss over processes, in one message."""
@@ -205,7 +208,8 @@ class _Run:
         train, step = self.config.train, self.state.step
         last = step == train.steps
         if self.data.validation and (step % train.validate_every == 0 or last):
-            yield Validated(step, self._validation_loss())
+            loss = self._validation_loss()
+            yield Validated(step, loss, math.exp(min(loss, 700.0)) if self.family.answers else None)
         due = train.preview_every and (step % train.preview_every == 0 or last)
         if self.is_main and (self._sample_requested() or due):
             yield self._preview()
@@ -223,15 +227,15 @@ class _Run:
 
     def _validation_loss(self) -> float:
         """Mean loss of the held-out samples at noise that is the same every time."""
-        losses = []
+        total = weights = 0.0
         with self._averaged(), torch.no_grad(), self.accelerator.autocast():
             for sample in self.data.validation:
                 batch = {name: value.unsqueeze(0).to(self.device) for name, value in sample.tensors.items()}
-                losses += [
-                    float(self.family.loss(self.parts, batch, Randomness(self.config.train.seed, -1 - k, (sample.id,))))
-                    for k in range(_VALIDATION_DRAWS)
-                ]
-        return sum(losses) / len(losses)
+                draws = [Randomness(self.config.train.seed, -1 - k, (sample.id,)) for k in range(self.family.draws)]
+                losses = [float(self.family.loss(self.parts, batch, draw)) for draw in draws]
+                weight = self.family.weight(sample.tensors)
+                total, weights = total + weight * sum(losses) / len(losses), weights + weight
+        return total / weights
 
     def _preview(self) -> Previewed:
         folder = self.dir / "previews"
@@ -242,12 +246,15 @@ class _Run:
         with self._averaged(), self.accelerator.autocast():
             result = self.family.preview(self.parts, request)
         self.family.release(self.parts)
-        paths = []
+        paths: list[Path] = []
+        stem = f"step-{self.state.step:06d}"
         for i, image in enumerate(result.images):
-            path = folder / f"step-{self.state.step:06d}-{i}.png"
-            image.save(path)
-            paths.append(path.relative_to(self.dir).as_posix())
-        return Previewed(self.state.step, tuple(paths), prompt)
+            paths.append(folder / f"{stem}-{i}.png")
+            image.save(paths[-1])
+        for i, answer in enumerate(result.answers):
+            paths.append(folder / f"{stem}-{i}.txt")
+            write_text(paths[-1], answer.text + "\n")
+        return Previewed(self.state.step, tuple(path.relative_to(self.dir).as_posix() for path in paths), prompt)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

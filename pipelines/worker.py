@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .config import RunConfig
+from .data.readers import READERS
 from .errors import ProblemsError
 from .events import Event, Failed, Finished, Stopped, from_json
 from .files import write_text
@@ -60,7 +61,8 @@ def run(run_dir: Path, cache_dir: Path | None = None, config: RunConfig | None =
 
 def _never_began(run_dir: Path) -> bool:
     """Whether the run ended before it had samples: a mistake in its settings may be put right in place."""
-    return not any((run_dir / name).exists() for name in ("dataset/metadata.jsonl", "checkpoints", "adapter"))
+    tables = [f"dataset/{reader.table}" for reader in READERS.values()]
+    return not any((run_dir / name).exists() for name in (*tables, "checkpoints", "adapter"))
 
 
 def forget_stop(run_dir: Path) -> None:

@@ -19,11 +19,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -166,10 +170,53 @@ def _tiny_layout(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "LayoutMMDiTPipeline", **index}))
 
 
+CHAT = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def tiny_llm_tokenizer(chat: bool) -> PreTrainedTokenizerFast:
+    """A tokenizer of bytes whose padding token is its end token, as in many a script."""
+    specials = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+    pieces = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    bytewise = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token="<|end|>", pad_token="<|end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": specials[1:]})
+    if chat:
+        tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def _tiny_llm(folder: Path, chat: bool) -> None:
+    tokenizer = tiny_llm_tokenizer(chat)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=192,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.2,
+        tie_word_embeddings=chat,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def make_tiny_base(folder: Path, kind: str = "sd1") -> Path:
     """Save a random base of one kind and return its folder: `sd1`, `sd2` with v-prediction and zero SNR, `sdxl`;
-    `layout` and `layout3` (with the two text encoders of SD3) with boxes, `sd3` without."""
+    `layout` and `layout3` (with the two text encoders of SD3) with boxes, `sd3` without; `llm` with a chat template,
+    `llm_plain` without one."""
     torch.manual_seed(0)
+    if kind in ("llm", "llm_plain"):
+        _tiny_llm(folder, chat=kind == "llm")
+        return folder
     if kind in ("layout", "layout3", "sd3"):
         _tiny_layout(folder) if kind == "layout" else _tiny_sd3(folder, kind == "layout3")
         return folder

@@ -82,4 +82,23 @@ CHINESE: dict[str, tuple[str, str]] = {
         "如果基础模型带有 T5，也用它读说明文字：适合长的说明。读取时多占 10 GB 内存，8bit 为 5 GB，4bit 为 3 GB；"
         "后两种需要安装 bitsandbytes。",
     ),
+    "text_llm:options.scope": (
+        "训练哪些层",
+        "学习发生在哪里。attention：每个词关注什么；mlp：模型知道什么；all：两者都学。",
+    ),
+    "text_llm:options.template": (
+        "对话模板",
+        "怎样区分问题和回答。chat：用基础模型自带的对话模板；human_assistant：写成“Human: …”和“Assistant: …”；"
+        "auto：基础模型有模板就用 chat。",
+    ),
+    "text_llm:options.learn": (
+        "学习内容",
+        "从一段对话里学什么。answers：只学助手的回答；all：连问题一起学。",
+    ),
+    "text_llm:options.max_length": ("最大长度", "更长的对话会在这里截断。"),
+    "text_llm:options.min_length": ("最短回答", "回答合计比这更短的对话不参与训练。"),
+    "text_llm:options.packing": (
+        "拼接短对话",
+        "把几段对话拼进一行，彼此互不可见：多数对话很短时更快。",
+    ),
 }

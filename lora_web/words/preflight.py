@@ -16,9 +16,16 @@ _CHINESE = {
     "common_word": "每条说明文字里都有“{word}”；写提示词时请用上它",
     "no_trigger": "各条说明文字没有共同的词，也没有触发词：适配器会影响所有图片。"
     "学风格正合适；学特定对象请选一个少见的词",
-    "validation": "{all} 张图片中只留出 {count} 张做验证，验证损失会忽高忽低",
-    "passes": "每张图片大约只会看到 {passes} 次；训练 {steps} 步可以让每张看到 20 次",
-    "batch": "批大小 {batch} 超过图片总数：同一张图片会在一批里出现几次",
+    "dialogues": "{count} 段对话，每段大约会看到 {passes} 次",
+    "few_dialogues": "只有 {count} 段对话；50 段以上才能教会一种回答方式",
+    "alpha": "Alpha 是 {alpha}；语言模型通常取秩的两倍，即 {wanted}",
+    "rank_high": "一般从 8 到 16 的秩开始；{rank} 适合基础模型很陌生的领域",
+    "rank_low": "共有 {count} 行数据；超过 50,000 行时建议把秩设为 {wanted} 或更大",
+    "rslora": "秩为 {rank} 时，rsLoRA 能避免更新量随秩的增大而变小",
+    "no_validation": "没有留出任何数据，因此不会给出困惑度",
+    "validation": "{all} 个样本中只留出 {count} 个做验证，验证损失会忽高忽低",
+    "passes": "每个样本大约只会看到 {passes} 次；训练 {steps} 步可以让每个看到 {wanted} 次",
+    "batch": "批大小 {batch} 超过样本总数：同一个样本会在一批里出现几次",
     "preset": "这些设置是为另一个基础模型准备的：训练尺寸是 {got} px，而这个模型画 {native} px",
     "rate": "对这样大的基础模型，学习率 {got} 偏高，画面可能会崩坏",
     "distilled": "“{word}”类模型经过蒸馏，只需几步就能出图；不宜在它上面训练 LoRA，那会让它忘掉这个本事。"
@@ -42,6 +49,9 @@ _CHINESE_FIXES = {
     "checkpointing": "激活值算两遍",
     "preset": "改用适合这个模型的设置",
     "rate": "学习率改为 {rate}",
+    "alpha": "Alpha 改为 {alpha}",
+    "rank": "秩改为 {rank}",
+    "rslora": "改用 rsLoRA",
 }
 
 WORDS = {

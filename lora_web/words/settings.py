@@ -11,6 +11,8 @@ WORDS = {
     "preset.subject": ("A subject", "一个对象"),
     "preset.placement": ("Where things go", "物体的位置"),
     "preset.vocabulary": ("New things", "新的物体"),
+    "preset.manner": ("How to answer", "怎样回答"),
+    "preset.knowledge": ("What to know", "知道什么"),
     "preset_nothing": ("as set now", "与当前设置相同"),
     "preset_help": ("What each preset would change", "每种预设会改动什么"),
     "on": ("on", "开"),
@@ -25,6 +27,8 @@ WORDS = {
     "in_unit": ("In {unit}.", "单位：{unit}。"),
     "unit.px": ("px", "像素"),
     "unit.steps": ("steps", "步"),
+    "unit.tokens": ("tokens", "个词元"),
+    "unit.characters": ("characters", "个字符"),
     "as_text": ("Command line and run.json", "命令行与 run.json"),
     "command": ("Command line", "命令行"),
     "command_help": (

@@ -58,14 +58,17 @@ def write_peft(
     base_id: str,
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
+    task: str = "",
 ) -> None:
-    """Write a PEFT folder (adapter_config.json and adapter_model.safetensors) for an adapter of one component."""
+    """Write a PEFT folder (adapter_config.json and adapter_model.safetensors) for an adapter of one component; `task`
+    is PEFT's word for what the model does, where it has one."""
     _check_worth_writing(layers, dtype)
     config, tensors = to_peft(layers, dtype)
     _check_finite(tensors, dtype)
     folder = Path(folder)
     write_bytes(folder / PEFT_TENSORS, serialize(tensors, _restated(metadata or {}, layers)))
     config["base_model_name_or_path"] = base_id
+    config |= {"task_type": task} if task else {}
     write_text(folder / PEFT_CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 

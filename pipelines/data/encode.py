@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import ProblemsError
+from ..errors import LeftOut, ProblemsError
 from ..randomness import Randomness
-from .batches import plan, split_validation
-from .buckets import bucket_for, crop_box, fit, move_regions, to_tensor
+from .batches import Row, plan, split_validation
 from .cache import EncodeCache
-from .regions import Region
-from .samples import METADATA, Sample, import_dataset, read_dataset
+from .plain import some
+from .readers import READERS, Cached, EncodedSample
+from .samples import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,24 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EncodedSample:
-    """A sample as the loss will get it, and its regions where they are then; `mirrored` is there when the run flips
-    pictures."""
-
-    id: str
-    caption: str
-    size: tuple[int, int]
-    tensors: dict[str, Tensor]
-    mirrored: dict[str, Tensor] | None
-    regions: tuple[Region, ...] = ()
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """All samples of a run, split into training and validation."""
+    """All samples of a run, split into training and validation. `rows` are what batches are made of, by default the
+    training samples themselves, and `weights` say how much each row counts."""
 
     train: tuple[EncodedSample, ...]
     validation: tuple[EncodedSample, ...]
+    rows: tuple[EncodedSample, ...]
+    weights: tuple[float, ...]
     rejected: tuple[str, ...]
     notes: tuple[str, ...]
     fingerprint: str
@@ -51,15 +42,32 @@ class Encoded:
         """Row ids and stacked tensors of one process's share of a batch, a pure function of (seed, micro step)."""
         import torch
 
-        sizes = tuple(sample.size for sample in self.train)
-        rows = plan(sizes, train.batch_size, train.seed, micro_step)[process::processes]
-        ids = tuple(f"{self.train[index].id}#{occurrence}" for index, occurrence in rows)
+        rows = self._plan(train, micro_step)[process::processes]
+        ids = tuple(f"{self.rows[index].id}#{occurrence}" for index, occurrence in rows)
         flips = Randomness(train.seed, micro_step, ids).uniform("flip") < 0.5
         chosen = []
         for (index, _), flipped in zip(rows, flips, strict=True):
-            sample = self.train[index]
+            sample = self.rows[index]
             chosen.append(sample.mirrored if flipped and sample.mirrored is not None else sample.tensors)
         return ids, {name: torch.stack([tensors[name] for tensors in chosen]) for name in chosen[0]}
+
+    def share(self, train: TrainConfig, micro_step: int, process: int, processes: int) -> float:
+        """How much the loss of that share counts in the mean over the whole optimizer step, of which the processes'
+        mean is taken."""
+        first = micro_step - micro_step % train.accumulation
+        steps = [self._plan(train, first + i) for i in range(train.accumulation)]
+        own = steps[micro_step - first][process::processes]
+        return processes * self._weigh(own) / sum(map(self._weigh, steps))
+
+    def _plan(self, train: TrainConfig, micro_step: int) -> list[Row]:
+        return plan(self._sizes, train.batch_size, train.seed, micro_step)
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, int], ...]:
+        return tuple(row.size for row in self.rows)
+
+    def _weigh(self, rows: list[Row]) -> float:
+        return sum(self.weights[index] for index, _ in rows)
 
 
 def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, folders: tuple[Path, Path]) -> Encoded:
@@ -68,61 +76,59 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
     `folders` are the run folder and the cache. Raises ProblemsError when no sample can be used.
     """
     run_dir, cache_dir = folders
-    target = run_dir / "dataset"
-    fresh = not (target / METADATA).exists()
-    if fresh:
-        source = Path(config.data.path).expanduser()
-        if not source.exists():
-            raise ProblemsError(
-                f"data.path is {config.data.path!r}, which does not exist; name a folder, zip file or picture"
-            )
-        import_dataset([source], target)
-    data = config.data
-    try:
-        dataset = read_dataset(
-            target, caption=data.caption, trigger_word=data.trigger_word, captions_from_names=data.captions_from_names
-        )
-    except ProblemsError:
-        if fresh:
-            # Started again with better pictures in data.path, the run must look there again.
-            (target / METADATA).unlink(missing_ok=True)
-        raise
-    cache = EncodeCache(cache_dir)
-    key = family.cache_key(base)
-    encoded = [_encode(family, parts, sample, config, (cache, key)) for sample in dataset.samples]
-    ids = [sample.id for sample in dataset.samples]
+    dataset = _dataset(family, config, run_dir / "dataset")
+    encoded, unused = _encode(family, parts, config, dataset, _cached(cache_dir, family.cache_key(base)))
+    rejected = (*dataset.rejected, *unused)
+    if not encoded:
+        raise ProblemsError(["No sample can be used", *rejected])
+    ids = [sample.id for sample in encoded]
     train, validation = split_validation(ids, config.data.validation_percent, config.train.seed)
+    learned = tuple(encoded[i] for i in train)
+    rows, told = family.arrange(parts, learned, config.train.batch_size)
     return Encoded(
-        tuple(encoded[i] for i in train),
-        tuple(encoded[i] for i in validation),
-        dataset.rejected,
-        dataset.notes,
-        dataset.fingerprint,
+        train=learned,
+        validation=tuple(encoded[i] for i in validation),
+        rows=tuple(rows),
+        weights=tuple(family.weight(row.tensors) for row in rows),
+        rejected=rejected,
+        notes=(*dataset.notes, *told),
+        fingerprint=dataset.fingerprint,
     )
 
 
+def _dataset(family: Family, config: RunConfig, folder: Path) -> Dataset:
+    """The samples of a run, imported if they are not there yet."""
+    reader = READERS[family.reads]
+    fresh = not (folder / reader.table).exists()
+    if fresh:
+        source = Path(config.data.path).expanduser()
+        if not source.exists():
+            raise ProblemsError(f"data.path is {config.data.path!r}, which does not exist; name {reader.wanted}")
+        reader.bring(source, folder)
+    try:
+        return reader.read(folder, config.data)
+    except ProblemsError:
+        if fresh:
+            # Started again with better samples in data.path, the run must look there again.
+            (folder / reader.table).unlink(missing_ok=True)
+        raise
+
+
 def _encode(
-    family: Family, parts: Parts, sample: Sample, config: RunConfig, cached: tuple[EncodeCache, str]
-) -> EncodedSample:
-    from ..family import Item
+    family: Family, parts: Parts, config: RunConfig, dataset: Dataset, cached: Cached
+) -> tuple[list[EncodedSample], list[str]]:
+    """The samples that something can be learned from, and a sentence for each reason why others are left out."""
+    found: list[EncodedSample] = []
+    unused: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        try:
+            found.append(READERS[family.reads].encode(family, parts, sample, config, cached))
+        except LeftOut as reason:
+            unused.setdefault(str(reason), []).append(sample.name)
+    count = len(dataset.samples)
+    return found, [f"{len(names)} of {count} are left out ({some(names)}): {why}" for why, names in unused.items()]
 
-    cache, base_key = cached
-    size = bucket_for(sample.width, sample.height, config.data.resolution, parts.rest["multiple"], config.data.buckets)
 
-    def regions(flip: bool) -> tuple[Region, ...]:
-        return move_regions(sample.regions, (sample.width, sample.height), size, flip)
-
-    def make(flip: bool) -> dict[str, Tensor]:
-        left, top, right, _ = crop_box(sample.width, sample.height, size)
-        # XL is told the corner of the crop in pixels of the resized picture.
-        scale = size[0] / (right - left)
-        corner = (round(top * scale), round(left * scale))
-        pixels = to_tensor(fit(sample.open(), size, flip=flip))
-        item = Item(sample.id, sample.caption, pixels, (sample.height, sample.width), corner, regions(flip))
-        return family.encode(parts, item)
-
-    def get(flip: bool) -> dict[str, Any]:
-        return cache.get((base_key, sample.id, sample.caption, size, flip, *regions(flip)), lambda: make(flip))
-
-    mirrored = get(True) if config.data.flip else None
-    return EncodedSample(sample.id, sample.caption, size, get(False), mirrored, regions(False))
+def _cached(folder: Path, base_key: str) -> Cached:
+    cache = EncodeCache(folder)
+    return lambda key, make: cache.get((base_key, *key), make) if base_key else make()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..errors import ProblemsError
 from ..files import write_bytes, write_text
@@ -18,7 +18,7 @@ from .looks import is_look, look_of
 from .pictures import content_id, open_picture, picture_format
 from .plain import clean, some
 from .regions import Region, read_regions
-from .sources import ImportLimits, Named, open_sources, plain_name
+from .sources import ImportLimits, Named, Sort, open_sources, plain_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +28,20 @@ REPORT = "import.json"
 DEFAULT_LIMITS = ImportLimits()
 _SHOWN_PROBLEMS = 20
 _FILE_NAME = re.compile(r"([0-9a-f]{16})\.(png|jpg|webp)")
+
+
+class Learned(Protocol):
+    """What a sample of any kind has; `learned` is what is learned from, in plain JSON types."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def learned(self) -> list[Any]: ...
+
+
+Kind = TypeVar("Kind", bound=Learned)
 
 
 @dataclass(frozen=True)
@@ -48,27 +62,30 @@ class Sample:
         """The picture, upright, mode RGB. Raises ProblemsError when the file has gone bad since it was imported."""
         return open_picture(self.path, self.name)
 
+    @property
+    def learned(self) -> list[Any]:
+        return [self.id, self.caption, *([[region.to_dict() for region in self.regions]] if self.regions else [])]
+
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Generic[Kind]):
     """Samples in a fixed order (name, then id), and sentences: `rejected` for each file left out, `notes` for what
     else a person would want to know."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[Kind, ...]
     rejected: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over what is learned from, sorted: the same samples in any order give the same text."""
-        told = sorted(
-            [sample.id, sample.caption, *([[region.to_dict() for region in sample.regions]] if sample.regions else [])]
-            for sample in self.samples
-        )
+        told = sorted(sample.learned for sample in self.samples)
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def import_dataset(sources: Sequence[Path | Named], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS) -> Dataset:
+def import_dataset(
+    sources: Sequence[Path | Named], into: Path, *, limits: ImportLimits = DEFAULT_LIMITS
+) -> Dataset[Sample]:
     """Copy the pictures and captions of folders, zip files and single files (any mix) into the folder `into`.
 
     Pictures are decoded once to prove them, and stored byte for byte as `<id>.<ext>`, with `metadata.jsonl` written
@@ -79,10 +96,15 @@ def import_dataset(sources: Sequence[Path | Named], into: Path, *, limits: Impor
 
 
 def import_more(
-    sources: Sequence[Path | Named], into: Path, earlier: Sequence[Sample], *, limits: ImportLimits = DEFAULT_LIMITS
-) -> tuple[Dataset, dict[str, Sample]]:
+    sources: Sequence[Path | Named],
+    into: Path,
+    earlier: Sequence[Sample],
+    *,
+    limits: ImportLimits = DEFAULT_LIMITS,
+    sort: Sort | None = None,
+) -> tuple[Dataset[Sample], dict[str, Sample]]:
     """As `import_dataset`; captions and boxes that meet no picture of their own source go to the pictures `earlier`
-    that are called like them, and come back by the ids of those."""
+    that are called like them, and come back by the ids of those. `sort` is that of `open_sources`."""
     rejected: list[str] = []
     notes: list[str] = []
     found: dict[str, Sample] = {}
@@ -91,7 +113,7 @@ def import_more(
     called: dict[str, list[Sample]] = {}
     for sample in earlier:
         called.setdefault(sample.name, []).append(sample)
-    for source in open_sources(sources, into, limits, rejected):
+    for source in open_sources(sources, into, limits, rejected, sort):
         book = CaptionBook(limits, rejected, notes)
         book.read(source)
         for entry in source.pictures:
@@ -117,10 +139,9 @@ def import_more(
     return Dataset(samples, tuple(rejected), tuple(notes)), told
 
 
-def write_dataset(folder: Path, dataset: Dataset) -> None:
+def write_dataset(folder: Path, dataset: Dataset[Sample]) -> None:
     """Write the table and the report of a folder whose pictures are there. Raises ProblemsError."""
-    report = {"rejected": dataset.rejected, "notes": dataset.notes}
-    write_text(folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_report(folder, dataset)
     if dataset.samples:
         write_text(folder / METADATA, "".join(_to_line(sample) for sample in dataset.samples))
     else:
@@ -128,12 +149,18 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         (folder / METADATA).unlink(missing_ok=True)
 
 
-def stored_dataset(folder: Path) -> Dataset:
+def write_report(folder: Path, dataset: Dataset[Any]) -> None:
+    """Write what an import had to say."""
+    report = {"rejected": dataset.rejected, "notes": dataset.notes}
+    write_text(folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+def stored_dataset(folder: Path) -> Dataset[Sample]:
     """What lies in a folder that `write_dataset` wrote, captions without fallbacks; it may have no sample.
 
     Raises ProblemsError when the folder is not of that kind.
     """
-    rejected, notes = _read_report(folder)
+    rejected, notes = read_report(folder)
     found: dict[str, Sample] = {}
     for number, line in enumerate(_read_lines(folder), 1):
         sample = _from_line(line, folder)
@@ -153,7 +180,7 @@ def trained_caption(sample: Sample, caption: str, trigger_word: str, captions_fr
 
 def read_dataset(
     folder: Path, *, caption: str = "", trigger_word: str = "", captions_from_names: bool = True
-) -> Dataset:
+) -> Dataset[Sample]:
     """The samples of a folder that `import_dataset` made, each with the caption it will be trained on.
 
     A sample's own caption comes before the common `caption`, and that before the words of its file name; then the
@@ -258,7 +285,7 @@ def _read_lines(folder: Path) -> list[str]:
         raise ProblemsError(f"{METADATA} in {folder.name} cannot be read: import the pictures again") from error
 
 
-def _read_report(folder: Path) -> tuple[list[str], list[str]]:
+def read_report(folder: Path) -> tuple[list[str], list[str]]:
     """The sentences of the import; none when the file is missing or not ours."""
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))

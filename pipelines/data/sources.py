@@ -75,6 +75,9 @@ class Source:
     names: list[Entry] = field(default_factory=list)
 
 
+Sort = Callable[[Source, Entry, list[str]], None]
+
+
 @dataclass(frozen=True)
 class Named:
     """A file that is called `name` by the person who gave it, whatever its path says."""
@@ -92,32 +95,40 @@ def plain_name(name: str) -> str:
 
 
 def open_sources(
-    given: Sequence[Path | Named], into: Path, limits: ImportLimits, rejected: list[str]
+    given: Sequence[Path | Named], into: Path, limits: ImportLimits, rejected: list[str], sort: Sort | None = None
 ) -> Iterator[Source]:
     """One Source per folder and zip file, then one for all single files; sentences go to `rejected`.
 
-    A Source can be read until the next one is asked for. `into` is passed over when it lies inside a folder. Raises
-    ProblemsError when a path does not exist.
+    `sort` puts an entry where it belongs in its Source, or says why it is left out; without it pictures are what is
+    looked for. A Source can be read until the next one is asked for. `into` is passed over when it lies inside a
+    folder. Raises ProblemsError when a path does not exist.
     """
     paths = [(one.path if isinstance(one, Named) else one, plain_name(one.name)) for one in given]
     absent = [path for path, _ in paths if not _exists(path)]
     missing = [f"{path} does not exist: give a folder, a zip file or a picture" for path in absent]
     if missing:
         raise ProblemsError(missing)
-    files = _Allowance(limits.files)
+    files, reading = _Allowance(limits.files), _Reading(limits, rejected, sort or _sort_in)
     loose, loose_bytes = Source(), _Allowance(limits.total_bytes)
     for path, name in paths:
         if path.is_dir():
-            yield _open_folder(path, into, limits, files, rejected)
+            yield _open_folder(path, into, files, reading)
         elif not path.is_file():  # A pipe would block the reader for ever.
             rejected.append(f"{name} is not a regular file: give a folder, a zip file or a picture")
         elif path.suffix.lower() == ".zip" or _starts_like_zip(path):
-            yield from _open_zip(path, name, limits, files, rejected)
+            yield from _open_zip(path, name, files, reading)
         elif not files.take():
             rejected.append(_too_many(name, limits))
         elif not _is_junk(name):
-            _sort_in(loose, Entry(name, _file_reader(path, name, loose_bytes)), rejected)
+            reading.sort(loose, Entry(name, _file_reader(path, name, loose_bytes)), rejected)
     yield loose
+
+
+@dataclass(frozen=True)
+class _Reading:
+    limits: ImportLimits
+    rejected: list[str]
+    sort: Sort
 
 
 @dataclass
@@ -185,13 +196,14 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.4g} MB" if count >= 2**20 else f"{count / 2**10:.4g} KB"
 
 
-def _open_folder(root: Path, into: Path, limits: ImportLimits, files: _Allowance, rejected: list[str]) -> Source:
+def _open_folder(root: Path, into: Path, files: _Allowance, reading: _Reading) -> Source:
+    limits, rejected = reading.limits, reading.rejected
     source, total = Source(), _Allowance(limits.total_bytes)
     for name, path in _walk(root, into.resolve(), rejected):
         if not files.take():
             rejected.append(_too_many(plain_name(root.name), limits))
             break
-        _sort_in(source, Entry(name, _file_reader(path, name, total)), rejected)
+        reading.sort(source, Entry(name, _file_reader(path, name, total)), rejected)
     return source
 
 
@@ -249,7 +261,8 @@ class _CappedFile(io.FileIO):
         return super().read(size) or b""
 
 
-def _open_zip(path: Path, label: str, limits: ImportLimits, files: _Allowance, rejected: list[str]) -> Iterator[Source]:
+def _open_zip(path: Path, label: str, files: _Allowance, reading: _Reading) -> Iterator[Source]:
+    limits, rejected = reading.limits, reading.rejected
     with contextlib.ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(_CappedFile(path))))
@@ -268,7 +281,7 @@ def _open_zip(path: Path, label: str, limits: ImportLimits, files: _Allowance, r
             if problem:
                 rejected.append(f"{name} in {label} {problem}")
             else:
-                _sort_in(source, Entry(name, _zip_reader(archive, info, f"{name} in {label}", total)), rejected)
+                reading.sort(source, Entry(name, _zip_reader(archive, info, f"{name} in {label}", total)), rejected)
         yield source
 
 
