@@ -43,7 +43,25 @@ def test_train_then_ladder_then_export(
     ]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "use_the_api"])
+def test_a_language_model_learns_and_answers(
+    tiny_base: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = EXAMPLES / "data" / "dialogues" / "plain_words.jsonl"
+    rows = data.read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 32
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(rows[:4]), encoding="utf-8")
+    arguments = ["--base", tiny_base("llm"), "--data", few, "--output", tmp_path / "run", "--strengths", 0, 1]
+    monkeypatch.setattr(sys, "argv", ["train_text", *map(str, arguments)])
+    importlib.import_module("examples.train_text").main()
+    said = capsys.readouterr().out
+    assert "perplexity" in said and "the adapter is" in said and "strength 1: " in said
+
+
+@pytest.mark.parametrize("name", [*NAMES, "use_the_api", "train_text"])
 def test_is_short_and_begins_with_its_command(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60 and f"    python -m examples.{name} " in text.split('"""')[1]
