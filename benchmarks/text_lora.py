@@ -160,6 +160,8 @@ def theirs(config: RunConfig, folder: Path, steps: int, bf16: bool) -> Action:
     collator = DataCollatorForSeq2Seq(parts.rest["pipeline"].tokenizer, padding=True)
     trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator)
     trainer.create_optimizer_and_scheduler(10_000)
+    # What Trainer.train would set before its first step.
+    trainer.current_gradient_accumulation_steps = 1
     model.train()
 
     def batches() -> Iterator[Any]:
