@@ -19,7 +19,7 @@ from . import registry
 from .adapters.attach import Attached, attach_weights, detach, match, shapes, whole_shapes
 from .adapters.file import read_adapter
 from .adapters.identity import identity
-from .adapters.strength import Strength, check_numbers, strengths
+from .adapters.strength import OnMarked, Strength, check_numbers, strengths
 from .bases import find_base
 from .devices import pick_device, pick_dtype
 from .errors import ProblemsError
@@ -144,18 +144,21 @@ class PreviewSession:
         return Ladder(values, images, base)
 
     def answers(
-        self, adapter: Path, request: PreviewRequest, values: Sequence[float] = LADDER
+        self, adapter: Path, request: PreviewRequest, values: Sequence[float] = LADDER, *, on_marked: bool = False
     ) -> Iterator[tuple[Answer, ...]]:
         """What a language model answers at several strengths of an adapter, as it is said: one Answer per strength each
         time. The base speaks first, with nothing attached, for every strength that is 0; then all others in one batched
-        pass. The iterator may be resumed from any thread, and closed before its end."""
+        pass. With `on_marked` strengths count for marked tokens alone. The iterator may be resumed from any thread, and
+        closed before its end."""
         request.validate()
         if not self.family.answers:
             raise ProblemsError(f"{self.family.title} draws pictures and answers nothing; ask for a ladder")
         values = _numbers(values)
-        return self._speak(Path(adapter), request, values)
+        return self._speak(Path(adapter), request, values, on_marked)
 
-    def _speak(self, adapter: Path, request: PreviewRequest, values: tuple[float, ...]) -> Iterator[tuple[Answer, ...]]:
+    def _speak(
+        self, adapter: Path, request: PreviewRequest, values: tuple[float, ...], on_marked: bool
+    ) -> Iterator[tuple[Answer, ...]]:
         said = [Answer()] * len(values)
         still = [i for i, value in enumerate(values) if value == 0]
         moving = [i for i, value in enumerate(values) if value != 0]
@@ -166,7 +169,8 @@ class PreviewSession:
                 yield tuple(said)
         most = self._most_rows(adapter) if moving else 1
         for places in (moving[start : start + most] for start in range(0, len(moving), most)):
-            strength = [values[i] for i in places]
+            rows = [values[i] for i in places]
+            strength: Strength = OnMarked(rows) if on_marked else rows
             for found in self._said({adapter: strength}, dataclasses.replace(request, copies=len(places))):
                 for i, answer in zip(places, found, strict=True):
                     said[i] = answer
@@ -221,9 +225,9 @@ class PreviewSession:
         return pictures
 
     def _most_rows(self, adapter: Path) -> int:
-        """How many strengths of an adapter one pass can hold: a parameter trained whole has one value for all rows."""
+        """How many strengths of an adapter one pass can hold."""
         with self._lock:
-            return 1 if self._use(adapter).whole else _MAX_ROWS
+            return _MAX_ROWS if self._use(adapter).rowwise else 1
 
     @contextlib.contextmanager
     def at(self, adapters: Mapping[Path, Strength]) -> Iterator[Any]:
@@ -289,6 +293,7 @@ class PreviewSession:
                 {identity(Path(path)): value for path, value in adapters.items()},
             ],
             sort_keys=True,
+            default=repr,
         )
         return hashlib.sha256(plain.encode()).hexdigest()
 

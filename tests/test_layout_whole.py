@@ -49,7 +49,7 @@ def test_strength_goes_from_the_stock_base_to_the_trained_branch(branch: Path, t
     ladder = found.ladder(path, REQUEST, (0.0, 1e-4, 0.5, 1.0))
     assert difference(ladder.images[1], ladder.base) <= 1
     assert difference(ladder.images[3], ladder.base) > 5
-    assert found.render({path: 0.5}, REQUEST).tobytes() == ladder.images[2].tobytes()
+    assert difference(found.render({path: 0.5}, REQUEST), ladder.images[2]) <= 1
     start = {name: p.detach().clone() for name, p in found.parts.model["transformer"].named_parameters()}
     trained = load_file(path)
     for strength in (1.0, 0.5, -0.25):
@@ -67,7 +67,7 @@ def test_a_group_has_its_own_strength(branch: Path, tiny_base: Base) -> None:
     closed = found.render({path: {"": 1.0, "layout output": 0.0}}, REQUEST)
     assert closed.tobytes() == found.render({}, REQUEST).tobytes()
     ladder = found.ladder(path, REQUEST, (0.0, 1.0), group="layout output")
-    assert ladder.images[0].tobytes() == closed.tobytes() != ladder.images[1].tobytes()
+    assert difference(ladder.images[0], closed) <= 1 < difference(ladder.images[1], closed)
 
 
 def test_leaves_as_a_file_or_a_base(branch: Path, tiny_base: Base, tmp_path: Path) -> None:

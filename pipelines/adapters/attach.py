@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from ..config import AdapterConfig
 
 
+# What the names of parameters begin with that leave when training is over.
+AID = "aid:"
+_ROWWISE = 2**24
+
+
 class TargetLike(Protocol):
     """A pattern over full module names and the group its layers belong to."""
 
@@ -39,7 +44,8 @@ class Attached:
     """One adapter on a model: its PEFT layers by full name, the group of each, and the scale it was trained with.
 
     `whole` are the parameters of the model that it trains themselves. When it is finished, `values` are theirs at
-    strength 1, and outside of `strengths` they are the base's.
+    strength 1, and outside of `strengths` they are the base's; `roots` are the largest modules that have no others.
+    `aids` are parameters that only training needs: they learn with it, and are in its checkpoints but not in its file.
     """
 
     name: str
@@ -48,6 +54,15 @@ class Attached:
     scales: dict[str, float]
     whole: dict[str, nn.Parameter] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
+    roots: list[nn.Module] = field(default_factory=list)
+    aids: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether every row of a batch may have a strength of its own. Of parameters trained whole each row needs a
+        copy, so it may not where they are many, nor where other parameters stand between them."""
+        covered = {parameter for root in self.roots for parameter in root.parameters()}
+        return covered >= set(self.whole.values()) and sum(p.numel() for p in covered) <= _ROWWISE
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trainable tensors by name, in a fixed order."""
@@ -56,7 +71,8 @@ class Attached:
             layer = self.layers[path]
             found[f"{path}.down"] = layer.lora_A[self.name].weight
             found[f"{path}.up"] = layer.lora_B[self.name].weight
-        return found | {name: self.whole[name] for name in sorted(self.whole)}
+        found |= {name: self.whole[name] for name in sorted(self.whole)}
+        return found | {AID + name: self.aids[name] for name in sorted(self.aids)}
 
     def weights(self) -> Layers:
         """Copies of the current weights on the CPU."""
@@ -150,11 +166,21 @@ def attach(
             _inject(model[component], peft_config(config, paths), name)
     attached = _collect(model, name, groups)
     attached.whole = whole_parameters(extra or {})
-    for parameter in attached.parameters().values():
+    _learn(attached.parameters())
+    return attached
+
+
+def train_along(attached: Attached, aids: Mapping[str, nn.Module]) -> None:
+    """Train modules with a new adapter that nobody needs when it is finished."""
+    attached.aids = whole_parameters(aids)
+    _learn(attached.aids)
+
+
+def _learn(parameters: Mapping[str, nn.Parameter]) -> None:
+    for parameter in parameters.values():
         # Adapters are trained in fp32 whatever the base is stored in: small updates vanish in half precision.
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
-    return attached
 
 
 def attach_weights(model: Mapping[str, nn.Module], weights: Layers, groups: Mapping[str, str], name: str) -> Attached:
@@ -177,8 +203,17 @@ def attach_weights(model: Mapping[str, nn.Module], weights: Layers, groups: Mapp
         parameter = model[component].get_parameter(inner)
         attached.groups[path] = groups.get(path, "other")
         attached.whole[path], attached.values[path] = parameter, whole.value.to(parameter.device)
+    attached.roots = [root for module in model.values() for root in _roots(module, set(attached.whole.values()))]
     attached.dropout(False)
     return attached
+
+
+def _roots(module: nn.Module, whole: set[nn.Parameter]) -> list[nn.Module]:
+    """The largest modules inside a module that have these parameters and no others."""
+    parameters = set(module.parameters())
+    if not parameters & whole:
+        return []
+    return [module] if parameters <= whole else [root for child in module.children() for root in _roots(child, whole)]
 
 
 def _adapter_dtype(base: torch.dtype) -> torch.dtype:
