@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,10 @@ class Site:
         """Limits of this page that a run config does not know. Raises ProblemsError with every problem at once."""
         problems: list[str] = [*self.workspace.limits.check(config)]
         # On a server for strangers a free text would be a way to ask which files it has.
-        if self.hosted and config.base not in self.offered():
-            problems.append(say("base_refused", base=config.base, bases=", ".join(self.offered())))
+        models = [getattr(config.options, each.name) for each in fields(config.options) if each.metadata["model"]]
+        for name in (config.base, *filter(None, models)):
+            if self.hosted and name not in self.offered():
+                problems.append(say("base_refused", base=name, bases=", ".join(self.offered())))
         if problems:
             raise ProblemsError(problems)
 

@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--layout-until", type=float, default=100.0, help="share of the steps with boxes, in percent")
     preview.add_argument("--max-tokens", type=int, default=128, help="answers are cut off after so many tokens")
     preview.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word; more: freer")
+    preview.add_argument("--picture", type=Path, metavar="FILE", help="the picture that is asked about")
+    _tokens_argument(preview)
     preview.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     preview.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     preview.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--base", default="", help="needed when the adapter was made by another tool")
     export.add_argument("--strength", type=float, default=1.0, help="for merged: the strength that is baked in")
+    _tokens_argument(export)
     export.add_argument("--output", type=Path, required=True, metavar="PATH")
     look = add("inspect", _inspect, "Tell what is in an adapter file.")
     look.add_argument("adapter", type=Path, metavar="ADAPTER")
@@ -115,6 +118,14 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, such as train.steps=200"
+    )
+
+
+def _tokens_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--image-tokens-only",
+        action="store_true",
+        help="strengths count for the tokens of pictures alone; a text without a picture is answered as by the base",
     )
 
 
@@ -158,7 +169,7 @@ def _bases(args: argparse.Namespace) -> None:
         print(f"{base.name}  {base.family}{size}  {base.title}  license: {base.license}{there}")
     print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well,")
     print("for --family mmdit_layout any folder or Hub id of an MM-DiT with a trained layout branch,")
-    print("and for --family text_llm any folder or Hub id of a decoder like Llama, Qwen, Mistral or SmolLM.")
+    print("and for --family text_llm and vora any folder or Hub id of a decoder like Llama, Qwen, Mistral or SmolLM.")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -251,6 +262,7 @@ def _preview(args: argparse.Namespace) -> None:
         layout_until=args.layout_until,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
+        picture=_read_picture(args.picture) if args.picture else b"",
     )
     if session.family.answers:
         _answers(session, path, request, args)
@@ -266,12 +278,19 @@ def _answers(session: PreviewSession, adapter: Path, request: PreviewRequest, ar
     """Print the answer at each strength, and keep all of them with the probability of each of their tokens."""
     from .files import write_text
 
-    *_, answers = session.answers(adapter, request, args.strengths)
+    *_, answers = session.answers(adapter, request, args.strengths, on_marked=args.image_tokens_only)
     rows = [{"strength": s, **dataclasses.asdict(a)} for s, a in zip(args.strengths, answers, strict=True)]
     for strength, answer in zip(args.strengths, answers, strict=True):
         print(f"strength {strength:g}: {answer.text}{'' if answer.ended else ' …'}")
     told = {"prompt": request.prompt, "answers": rows}
     write_text(args.output / "answers.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read_picture(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProblemsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _regions(path: Path) -> tuple[Region, ...]:
@@ -313,9 +332,11 @@ def _curve(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
+    from .adapters.strength import OnMarked
     from .export import export
 
-    proof = export(args.source, args.format, args.output, base=args.base, strength=args.strength)
+    strength = OnMarked(args.strength) if args.image_tokens_only else args.strength
+    proof = export(args.source, args.format, args.output, base=args.base, strength=strength)
     print(
         f"{args.output}: {proof.modules} layers read back, max error {proof.max_error:.2g}, {proof.unmatched} unmatched"
     )

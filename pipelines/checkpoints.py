@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .adapters.attach import AID
 from .adapters.file import read_tensors, write_adapter
 from .adapters.lowrank import Layers, LowRank, Whole
 from .adapters.metadata import with_recommended
@@ -107,6 +108,7 @@ def _layers(tensors: Mapping[str, Tensor], config: RunConfig) -> Layers:
     """The adapter a checkpoint holds: its moving average where it has one."""
     kind = "average:" if any(name.startswith("average:") for name in tensors) else "weight:"
     values = {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+    values = {name: value for name, value in values.items() if not name.startswith(AID)}
     settings = peft_config(config.adapter, [])
     rank, alpha = float(settings.r), float(settings.lora_alpha)
     scale = alpha / (math.sqrt(rank) if settings.use_rslora else rank)

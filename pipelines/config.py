@@ -32,11 +32,12 @@ def knob(
     advanced: bool = True,
     label: str = "",
     length: int = MAX_TEXT,
+    model: bool = False,
 ) -> Any:
     """A dataclass field with what a person needs to set it.
 
     `low` and `high` are inclusive; `choices` are the only values allowed; `length` bounds a text's characters;
-    `advanced` fields are folded away on the page.
+    `advanced` fields are folded away on the page; a `model` is named as a base is.
     """
     return field(
         default=default,
@@ -49,6 +50,7 @@ def knob(
             "advanced": advanced,
             "label": label,
             "length": length,
+            "model": model,
         },
     )
 

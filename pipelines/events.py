@@ -40,7 +40,8 @@ class Prepared(Event):
 
 @dataclass(frozen=True)
 class Step(Event):
-    """One optimizer step is done. `seconds` is its duration, `memory` the peak memory so far in bytes."""
+    """One optimizer step is done. `seconds` is its duration, `memory` the peak memory so far in bytes; `figures` are
+    what the family noted of the loss."""
 
     step: int
     steps: int
@@ -49,6 +50,7 @@ class Step(Event):
     gradient_norm: float
     seconds: float
     memory: int
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

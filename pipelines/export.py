@@ -16,6 +16,7 @@ from .adapters.contents import PEFT_CONFIG, read_header, tensor_file
 from .adapters.file import Proof, prove, write_adapter, write_peft
 from .adapters.lowrank import Whole
 from .adapters.metadata import Remarks, completed, read_ours, remarked, sidecar, thumbnail, told
+from .adapters.strength import OnMarked
 from .bases import find_base
 from .config import RunConfig
 from .data.pictures import open_picture
@@ -69,7 +70,13 @@ def run_config(source: Path, base: str = "") -> RunConfig:
 
 
 def export(
-    source: Path, form: str, output: Path, *, base: str = "", strength: float = 1.0, remarks: Remarks | None = None
+    source: Path,
+    form: str,
+    output: Path,
+    *,
+    base: str = "",
+    strength: float | OnMarked = 1.0,
+    remarks: Remarks | None = None,
 ) -> Proof:
     """Write the adapter of a run (or file): `diffusers` and `kohya` are one file, `peft` is a folder for an adapter of
     one component, `a1111` a folder with the kohya file, its .json and its preview picture, `merged` is a whole base
@@ -89,9 +96,10 @@ def export(
         raise ProblemsError(f"format is {form}, must be {' or '.join(family.forms)} for an adapter of this family")
     if form in FOLDERS and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ProblemsError(f"output {output} is not empty; name a new folder")
+    baked = 1.0 if form != "merged" else _mergeable(strength)
     found = fit(path, config, weights=form == "merged")
     if form == "merged":
-        return _merge(found, output, strength)
+        return _merge(found, output, baked)
     header = read_header(path)
     said, remarks = told(header), remarks or Remarks()
     if said["config"] and not remarks.date:
@@ -111,6 +119,16 @@ def export(
             f"{output.name}: reading it back found {proof.modules} of {len(found.layers)} layers; nothing was exported"
         )
     return proof
+
+
+def _mergeable(strength: float | OnMarked) -> float:
+    """Raises ProblemsError for a strength that no weights could have."""
+    if isinstance(strength, OnMarked):
+        raise ProblemsError(
+            "a strength on image tokens only cannot be merged, as weights do not know which token they meet; merge at "
+            "a strength on all tokens, or export the adapter itself"
+        )
+    return strength
 
 
 def _write(found: Fit, form: str, output: Path, metadata: dict[str, str]) -> Proof:

@@ -60,13 +60,15 @@ class DialogueItem:
 class Parts:
     """A loaded base. `model` maps component names to modules (`{"unet": ..., "text_encoder": ...}`); adapters are
     attached to these. `extra` maps full names to those of their submodules that are trained whole and saved with the
-    adapter. `rest` is the family's own (tokenizer, scheduler, pipeline)."""
+    adapter. `rest` is the family's own (tokenizer, scheduler, pipeline). In `figures` a loss may note what it is made
+    of, numbers by name; the run tells them with the step."""
 
     model: dict[str, nn.Module]
     device: torch.device
     dtype: torch.dtype
     extra: dict[str, nn.Module] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,11 @@ class Family(ABC):
     def groups(self, parts: Parts) -> list[Target]:
         """All targets of the family, whatever the options: they name the groups of an adapter made elsewhere."""
         return self.targets(parts)
+
+    def aids(self, parts: Parts) -> dict[str, nn.Module]:
+        """Modules that learn with an adapter and are thrown away when it is finished, by name: always the same ones at
+        the start of a run."""
+        return {}
 
     @abstractmethod
     def encode(self, parts: Parts, item: Any) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from .bases import Base
 from .data.dialogues import Turn
-from .data.readers import EncodedSample
 from .errors import LeftOut, ProblemsError
 from .family import Answer, PreviewRequest, PreviewResult
 
@@ -20,26 +19,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IGNORED = -100
+# Stands among tokens where a picture does.
+PICTURE = -1
 ATTENTION = r"llm\.model\.layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj|o_proj)"
 MLP = r"llm\.model\.layers\.\d+\.mlp\.(gate_proj|up_proj|down_proj)"
 TEMPLATES = ("auto", "chat", "human_assistant")
 _LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
 # What a head may do beside its matrix; a model that has one of these is not built like Llama.
 _MORE_THAN_A_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "embedding_multiplier")
-# Neighbours in length stand in a batch together unless the longest would be padded by more than this.
-_PADDING = 1.125
 _AS_IT_IS = {"clean_up_tokenization_spaces": False}
 _HALF_A_CHARACTER = "\ufffd"
 
 
 @dataclass
 class LanguageModel:
-    """A decoder with its tokenizer, and the template by which a dialogue becomes text."""
+    """A decoder with its tokenizer, and the template by which a dialogue becomes text. `marker` is what stands for a
+    picture in a text, where pictures are read."""
 
     model: Any
     tokenizer: Any
     template: str
     end: int
+    marker: str = ""
 
     @property
     def context(self) -> int:
@@ -77,7 +78,23 @@ class LanguageModel:
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The tokens of a dialogue up to where the next answer begins. Raises ProblemsError."""
-        return list(self.tokenizer(self.told(turns, True), add_special_tokens=False).input_ids)
+        return self._tokens(self.told(turns, True))[0]
+
+    def _tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The tokens of a text and where in it each stands; PICTURE where it has the marker."""
+        ids: list[int] = []
+        places: list[tuple[int, int]] = []
+        begin = 0
+        for number, piece in enumerate(text.split(self.marker) if self.marker else [text]):
+            if number:
+                ids.append(PICTURE)
+                places.append((begin, begin + len(self.marker)))
+                begin += len(self.marker)
+            encoded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
+            ids += encoded.input_ids
+            places += [(begin + start, begin + stop) for start, stop in encoded.offset_mapping]
+            begin += len(piece)
+        return ids, places
 
     def read(self, turns: Sequence[Turn], everything: bool) -> tuple[list[int], list[int]]:
         """The tokens of a dialogue, and the label of each: itself where it is learned, else IGNORED.
@@ -86,8 +103,7 @@ class LanguageModel:
         the template cannot say.
         """
         whole = self.told(turns)
-        encoded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-        ids, places, ends = list(encoded.input_ids), encoded.offset_mapping, self.ends
+        (ids, places), ends = self._tokens(whole), self.ends
         learned = [everything] * len(ids)
         for begin, stop in self._answers(turns, whole):
             inside = [i for i, (start, _) in enumerate(places) if begin <= start < stop]
@@ -239,71 +255,23 @@ def answer_loss(model: Any, labels: Tensor, **inputs: Any) -> Tensor:
     return cross_entropy(model.lm_head(hidden).float(), labels)
 
 
+def row_losses(model: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    """Of every row (B,) the mean negative log-likelihood of its learned tokens, from the decoder's last states."""
+    from torch.nn.functional import cross_entropy
+
+    hidden, labels = hidden[:, :-1], labels[:, 1:]
+    if hidden.is_meta:
+        return cross_entropy(model.lm_head(hidden).float().transpose(1, 2), labels.clamp_min(0), reduction="none").mean(
+            1
+        )
+    learned = labels != IGNORED
+    each = cross_entropy(model.lm_head(hidden[learned]).float(), labels[learned], reduction="none")
+    return each.new_zeros(labels.shape).masked_scatter(learned, each).sum(1) / learned.sum(1).clamp_min(1)
+
+
 def learned_tokens(tensors: Mapping[str, Tensor]) -> float:
     """How many tokens of a row are learned: those that `answer_loss` takes the mean of."""
     return float((tensors["labels"][1:] != IGNORED).sum())
-
-
-def pack(samples: Sequence[EncodedSample], length: int) -> list[EncodedSample]:
-    """Samples put end to end into rows of at most `length` tokens, longest first, each into the fullest row it fits.
-
-    `positions` begin anew with each sample and `segments` number them, so that none reads another; nothing is learned
-    at the joints.
-    """
-    import bisect
-
-    rows: list[list[EncodedSample]] = []
-    room: list[tuple[int, int]] = []  # (tokens left, row), sorted
-    for sample in sorted(samples, key=lambda sample: (-_length(sample), sample.id)):
-        place = bisect.bisect_left(room, (_length(sample), -1))
-        left, row = room.pop(place) if place < len(room) else (length, len(rows))
-        if row == len(rows):
-            rows.append([])
-        rows[row].append(sample)
-        bisect.insort(room, (left - _length(sample), row))
-    return [_packed(row) for row in rows]
-
-
-def _packed(row: Sequence[EncodedSample]) -> EncodedSample:
-    import torch
-
-    ids, labels, positions, segments = [], [], [], []
-    for number, sample in enumerate(row):
-        count = _length(sample)
-        ids.append(sample.tensors["ids"])
-        labels.append(torch.cat([sample.tensors["labels"].new_tensor([IGNORED]), sample.tensors["labels"][1:]]))
-        positions.append(torch.arange(count))
-        segments.append(torch.full((count,), number))
-    pieces = {"ids": ids, "labels": labels, "positions": positions, "segments": segments}
-    return dataclasses.replace(row[0], tensors={name: torch.cat(values) for name, values in pieces.items()})
-
-
-def buckets(samples: Sequence[EncodedSample], batch_size: int, padding: Mapping[str, int]) -> list[EncodedSample]:
-    """Rows padded to a few lengths, each of which at least `batch_size` rows have (where there are so many). `padding`
-    is what each tensor is lengthened with."""
-    order = sorted(samples, key=lambda sample: (_length(sample), sample.id))
-    starts = [0]
-    for begin in range(batch_size, len(order) - batch_size + 1, batch_size):
-        # A bucket grows by whole batches, so that only the last one has rows that stand in two batches of an epoch.
-        if _length(order[begin + batch_size - 1]) > _PADDING * _length(order[starts[-1]]):
-            starts.append(begin)
-    found = []
-    for begin, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-        longest = _length(order[stop - 1])
-        found += [_padded(sample, longest, padding) for sample in order[begin:stop]]
-    return found
-
-
-def _padded(sample: EncodedSample, length: int, padding: Mapping[str, int]) -> EncodedSample:
-    from torch.nn.functional import pad
-
-    more = length - _length(sample)
-    tensors = {name: pad(value, (0, more), value=padding[name]) for name, value in sample.tensors.items()}
-    return dataclasses.replace(sample, size=(length, 1), tensors=tensors)
-
-
-def _length(sample: EncodedSample) -> int:
-    return len(sample.tensors["ids"])
 
 
 def segment_mask(segments: Tensor) -> Tensor:

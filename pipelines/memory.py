@@ -16,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import registry
-from .adapters.attach import attach
+from .adapters.attach import attach, train_along
 from .bases import find_base
 from .config import RunConfig
 from .data.readers import READERS
@@ -52,6 +52,7 @@ def estimate(config: RunConfig) -> Estimate:
     loaded = {id(p): p for module in _modules(parts) for p in module.parameters()}
     element = torch.empty((), dtype=dtype).element_size()
     adapter = attach(parts.model, family.targets(parts), config.adapter, config.train.seed, extra=parts.extra)
+    train_along(adapter, family.aids(parts))
     frozen = sum(p.numel() for p in loaded.values() if not p.requires_grad)
     parameters = adapter.parameters().values()
     for parameter in parameters:

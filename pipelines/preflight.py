@@ -42,6 +42,8 @@ SENTENCES = {
     "no_trigger": "No word is in every caption and there is no trigger word: the adapter will change every picture, "
     "which is right for a style; for a subject, choose a rare word",
     "dialogues": "{count} dialogues, each seen about {passes}×",
+    "pictures with dialogues": "{count} dialogues, about pictures or without, each seen about {passes}×",
+    "even": "Alpha is {alpha}; this family is meant for the rank itself, {wanted}",
     "few_dialogues": "There are only {count} dialogues; 50 or more teach a manner of answering",
     "alpha": "Alpha is {alpha}; for language models twice the rank is usual, {wanted}",
     "rank_high": "Most begin with a rank of 8 to 16; {rank} is for fields far from what the base knows",
@@ -83,7 +85,7 @@ FIXES = {
 }
 _FEW, _WORDS = 5, 55
 # Fewest passes and wanted ones: a language model knows most of what it reads, and repeats what it reads too often.
-_PASSES = {"pictures": (8, 20), "dialogues": (1, 3)}
+_PASSES = {"pictures": (8, 20), "dialogues": (1, 3), "pictures with dialogues": (8, 20)}
 _FEW_DIALOGUES, _MANY_ROWS, _RANK_FOR_MANY, _USUAL_RANK, _HIGH_RANK = 50, 50_000, 32, 16, 64
 _ENLARGED = 1.1
 _LARGE, _HIGH_RATE, _RATE = 512, 5e-4, 1e-4
@@ -149,6 +151,8 @@ def check(config: RunConfig, dataset: Path, room: Path) -> list[Finding]:
         every += [*_pictures(config, samples), *_captions(config, samples, stored), *_disk(config, samples, room)]
     elif kind == "dialogues":
         every += _advice(config, len(samples))
+    else:
+        every += _even(config)
     order = ("error", "warning", "fact")
     return sorted(every, key=lambda finding: order.index(finding.level))
 
@@ -255,6 +259,15 @@ def _advice(config: RunConfig, count: int) -> list[Finding]:
         fix = Fix("alpha", {"adapter.alpha": wanted}, {"alpha": f"{wanted:g}"})
         found.append(Finding("fact", "alpha", {"alpha": f"{adapter.alpha:g}", "wanted": f"{wanted:g}"}, fix))
     return found
+
+
+def _even(config: RunConfig) -> list[Finding]:
+    """What learns to see is scaled by 1."""
+    adapter, rank = config.adapter, float(config.adapter.rank)
+    if adapter.variant != "lora" or adapter.alpha == rank:
+        return []
+    fix = Fix("alpha", {"adapter.alpha": rank}, {"alpha": f"{rank:g}"})
+    return [Finding("fact", "even", {"alpha": f"{adapter.alpha:g}", "wanted": f"{rank:g}"}, fix)]
 
 
 def _settings(config: RunConfig, kind: str, samples: Sequence[Learned]) -> list[Finding]:

@@ -15,6 +15,7 @@ FAMILIES = {
     "stable_diffusion": "pipelines.stable_diffusion:StableDiffusion",
     "mmdit_layout": "pipelines.mmdit_layout:MMDiTLayout",
     "text_llm": "pipelines.text_llm:TextLLM",
+    "vora": "pipelines.vora:Vora",
 }
 
 

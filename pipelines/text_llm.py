@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import llm_parts as llm
+from . import llm_rows
 from .bases import Base
 from .config import knob
 from .data.dialogues import Turn
@@ -103,15 +104,9 @@ class TextLLM(Family):
         self, parts: Parts, samples: Sequence[EncodedSample], batch_size: int
     ) -> tuple[Sequence[EncodedSample], tuple[str, ...]]:
         length, language = parts.rest["length"], parts.rest["pipeline"]
-        told = []
-        if self.options.template == "auto" and language.template != "chat":
-            told.append("The base has no chat template: dialogues are told as “Human: …” and “Assistant: …”")
-        # A dialogue ends with the token that ends its answer, unless that was cut off.
-        cut = sum(int(sample.tensors["ids"][-1]) not in language.ends for sample in samples)
-        if cut:
-            told.append(f"{cut} of {len(samples)} dialogues have more than {length} tokens and are cut there")
-        rows = llm.pack(samples, length) if self.options.packing else samples
-        return llm.buckets(rows, batch_size, _PADDING), tuple(told)
+        told = llm_rows.notes(language, self.options.template, [sample.tensors["ids"] for sample in samples], length)
+        rows = llm_rows.pack(samples, length) if self.options.packing else samples
+        return llm_rows.buckets(rows, batch_size, _PADDING), told
 
     def weight(self, tensors: Mapping[str, Tensor]) -> float:
         return llm.learned_tokens(tensors)

@@ -7,6 +7,7 @@ family for its loss, and updates the adapter. Closing the generator stops the ru
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import sys
@@ -96,9 +97,13 @@ class _Run:
         self.adapter = attaching.attach(
             self.parts.model, targets, config.adapter, config.train.seed, extra=self.parts.extra
         )
+        attaching.train_along(self.adapter, self.family.aids(self.parts))
         if config.train.gradient_checkpointing:
             for module in self.parts.model.values():
-                enable = getattr(module, "enable_gradient_checkpointing", None) or module.gradient_checkpointing_enable
+                names = ("enable_gradient_checkpointing", "gradient_checkpointing_enable")
+                enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+                if enable is None:  # too small to have it
+                    continue
                 # Checkpointing is skipped in eval mode; the base has no dropout of its own that train mode would wake.
                 enable()
                 module.train()
@@ -177,8 +182,10 @@ class _Run:
             decay = min(train.ema, (1 + state.step) / (10 + state.step))
             weights = [p.detach() for p in state.parameters.values()]
             torch._foreach_lerp_(list(state.average.values()), weights, 1 - decay)
+        figures = {name: float(value) for name, value in self.parts.figures.items()}
         seconds = time.perf_counter() - started
-        return Step(state.step, train.steps, float(total), rate, float(norm), seconds, peak_memory(self.device))
+        memory = peak_memory(self.device)
+        return Step(state.step, train.steps, float(total), rate, float(norm), seconds, memory, figures)
 
     def _micro_loss(self, micro_step: int) -> Tensor:
         """The loss of this process's share of a batch, as much of it as counts in the whole step."""
@@ -243,6 +250,8 @@ class _Run:
         first = self.data.train[0]
         prompt = self.config.train.preview_prompt or first.caption
         request = PreviewRequest(prompt=prompt, seed=self.config.train.seed, regions=first.regions)
+        if first.picture:
+            request = dataclasses.replace(request, picture=first.picture.read_bytes())
         with self._averaged(), self.accelerator.autocast():
             result = self.family.preview(self.parts, request)
         self.family.release(self.parts)

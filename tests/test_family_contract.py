@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from pipelines import registry
 from pipelines.adapters.attach import adaptable, attach, attach_weights, match, match_all
@@ -16,7 +17,7 @@ from pipelines.adapters.strength import strengths
 from pipelines.adapters.variants import VARIANTS
 from pipelines.bases import find_base
 from pipelines.config import AdapterConfig
-from pipelines.data.dialogues import Turn
+from pipelines.data.dialogues import PICTURE, Turn
 from pipelines.data.readers import EncodedSample
 from pipelines.data.regions import Region
 from pipelines.errors import ProblemsError
@@ -28,26 +29,33 @@ KINDS = {
     "stable_diffusion": ("sd1", "sd2", "sdxl"),
     "mmdit_layout": ("layout", "layout3"),
     "text_llm": ("llm", "llm_plain"),
+    "vora": ("llm", "llm_plain"),
 }
+# family -> options that make tiny bases do
+SMALL: dict[str, dict[str, Any]] = {"vora": {"size": 32, "patch": 8}}
 CASES = [(family, kind) for family in registry.FAMILIES for kind in KINDS[family]]
 # family -> options that widen what learns, and the group they add
 WIDER = {
     "stable_diffusion": (({"conv": True}, "convolution"), ({"text_encoder": True}, "text")),
     "mmdit_layout": (({"scope": "text_mlp"}, "region captions"), ({"scope": "branch"}, "layout attention")),
     "text_llm": (({"scope": "attention"}, "attention"), ({"scope": "mlp"}, "MLP")),
+    "vora": (({"blocks": 1}, "attention"), ({"blocks": 2}, "MLP")),
 }
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def loaded(request: pytest.FixtureRequest, tiny_base: Callable[[str], Path]) -> tuple[Any, Any]:
     name, kind = request.param
-    family = registry.create(name)
+    family = registry.create(name, registry.options_class(name)(**SMALL.get(name, {})))
     return family, family.load(find_base(str(tiny_base(kind))), torch.device("cpu"), torch.float32)
 
 
 def item(family: Any, name: str = "a", caption: str = "a disc") -> Item | DialogueItem:
     if family.reads == "dialogues":
         return DialogueItem(name, (Turn("user", "what is it?"), Turn("assistant", caption)))
+    if family.reads == "pictures with dialogues":
+        seen = Image.new("RGB", (40, 30), (len(caption) * 9, 120, 200))
+        return DialogueItem(name, (Turn("user", f"{PICTURE}what is it?"), Turn("assistant", caption)), (seen,))
     pixels = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(len(caption))) * 2 - 1
     return Item(name, caption, pixels, (80, 64), (8, 0), (Region((0.1, 0.2, 0.6, 0.7), "a disc"),))
 

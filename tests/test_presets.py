@@ -28,6 +28,7 @@ SUBJECTS = {
     "stable_diffusion": ["style", "subject"],
     "mmdit_layout": ["placement", "vocabulary"],
     "text_llm": ["manner", "knowledge"],
+    "vora": [],
 }
 
 

@@ -22,7 +22,8 @@ from pipelines.data.encode import Encoded, encode_dataset
 from pipelines.errors import LeftOut, ProblemsError
 from pipelines.events import Event, Finished, Prepared, Previewed, Saved, Step, Validated
 from pipelines.family import DialogueItem
-from pipelines.llm_parts import IGNORED, buckets, pack
+from pipelines.llm_parts import IGNORED
+from pipelines.llm_rows import buckets, pack
 from pipelines.memory import estimate
 from pipelines.preflight import check
 from pipelines.randomness import Randomness

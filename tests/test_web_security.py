@@ -20,6 +20,7 @@ from lora_web.workspace import Limits, Workspace, is_token, new_token
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 from pipelines.events import Failed
+from pipelines.registry import options_class
 from tests.run_parts import prepared, write
 from tests.web_parts import ROOT
 
@@ -210,6 +211,9 @@ def test_a_server_for_strangers_offers_only_its_own_bases(tmp_path: Path) -> Non
     for base in ("/etc", "bases/emoji-sd", "someone/model"):
         with pytest.raises(ProblemsError, match="offers only"):
             site.check(RunConfig(base=base))
+        teacher = RunConfig("vora", "emoji-sd", options=options_class("vora")(teacher=base))
+        with pytest.raises(ProblemsError, match="offers only"):
+            site.check(teacher)
 
 
 def test_text_from_people_is_escaped() -> None:

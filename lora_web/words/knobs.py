@@ -101,4 +101,30 @@ CHINESE: dict[str, tuple[str, str]] = {
         "拼接短对话",
         "把几段对话拼进一行，彼此互不可见：多数对话很短时更快。",
     ),
+    "vora:options.teacher": (
+        "教师模型",
+        "除了回答以外，还可以逐块向一个视觉 Transformer 学习，这样学会看图要快得多；填文件夹或 Hub 上的名称。"
+        "留空：只从回答中学习。",
+    ),
+    "vora:options.distillation": ("教师的分量", "相对于回答，教师占多大分量。"),
+    "vora:options.blocks": (
+        "训练的块数",
+        "从第一块算起，给多少块加适配器。0：与教师的块数相同；没有教师时为全部。",
+    ),
+    "vora:options.size": ("图片边长", "图片按这个边长读入：整张图放在黑色的正方形里。"),
+    "vora:options.patch": ("图块边长", "每这么多像素见方变成一个词元：越小看得越细，也越慢。"),
+    "vora:options.max_length": ("最大长度", "更长的对话（连同图片）会在这里截断。"),
+    "vora:options.mixed": (
+        "图文混批",
+        "没有图片的对话与有图片的放在同一批里，训练更稳。关：各自成批，更快。",
+    ),
+    "vora:options.keep_teacher": (
+        "每步询问教师",
+        "每一步都重新询问教师，而不是把它对每张图片的回答存下来：更慢，但省内存。",
+    ),
+    "vora:options.template": (
+        "对话模板",
+        "怎样区分问题和回答。chat：用基础模型自带的对话模板；human_assistant：写成“Human: …”和“Assistant: …”；"
+        "auto：基础模型有模板就用 chat。",
+    ),
 }

@@ -17,6 +17,8 @@ _CHINESE = {
     "no_trigger": "各条说明文字没有共同的词，也没有触发词：适配器会影响所有图片。"
     "学风格正合适；学特定对象请选一个少见的词",
     "dialogues": "{count} 段对话，每段大约会看到 {passes} 次",
+    "pictures with dialogues": "{count} 段对话（有的谈图片，有的没有图片），每段大约会看到 {passes} 次",
+    "even": "Alpha 是 {alpha}；这类训练应与秩相同，即 {wanted}",
     "few_dialogues": "只有 {count} 段对话；50 段以上才能教会一种回答方式",
     "alpha": "Alpha 是 {alpha}；语言模型通常取秩的两倍，即 {wanted}",
     "rank_high": "一般从 8 到 16 的秩开始；{rank} 适合基础模型很陌生的领域",

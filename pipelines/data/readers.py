@@ -32,7 +32,8 @@ Cached = Callable[[tuple[object, ...], Callable[[], "dict[str, Tensor]"]], "dict
 @dataclass(frozen=True)
 class EncodedSample:
     """A sample as the loss will get it, and its regions where they are then; `mirrored` is there when the run flips
-    pictures. Samples of the same `size` may stand in a batch together; `caption` is what a preview of it is asked."""
+    pictures. Samples of the same `size` may stand in a batch together; `caption` is what a preview of it is asked,
+    and `picture` what is shown with the question."""
 
     id: str
     caption: str
@@ -40,6 +41,7 @@ class EncodedSample:
     tensors: dict[str, Tensor]
     mirrored: dict[str, Tensor] | None = None
     regions: tuple[Region, ...] = ()
+    picture: Path | None = None
 
 
 class Reader(ABC):
@@ -175,7 +177,9 @@ class _PictureDialogues(_Dialogues):
             pictures = tuple(open_picture(path, sample.name) for path in sample.pictures)
             return family.encode(parts, DialogueItem(sample.id, sample.turns, pictures))
 
-        return EncodedSample(sample.id, sample.question, (0, 0), cached((sample.id,), make))
+        picture = sample.pictures[0] if sample.pictures else None
+        question = sample.question.replace(dialogues.PICTURE, "").strip()
+        return EncodedSample(sample.id, question, (0, 0), cached((sample.id,), make), picture=picture)
 
     def stand_in(self, parts: Parts, config: RunConfig) -> Any:
         from PIL import Image
