@@ -66,7 +66,7 @@ def _page(site: Site, demo: Page) -> None:
     header()
     with gr.Tabs():
         for tab in TABS:
-            with gr.Tab(tab.title()):
+            with gr.Tab(tab.title(), id=tab.__name__.rpartition(".")[2]):
                 tab.build(site, who, demo)
     Trust(site, who).connect()
 

@@ -61,7 +61,7 @@ class Editor:
     """The component and its functions. They believe nothing a browser says: whose dataset it is follows from two
     unguessable names, everything else is checked. Boxes can be drawn on the pictures if the family reads them."""
 
-    def __init__(self, site: Site, family: str, example: str):
+    def __init__(self, site: Site, family: str, example: str, *, prefix: str = ""):
         self.site, self.family = site, family
         self.example_folder = EXAMPLES / example
         config = RunConfig(family=family)
@@ -84,11 +84,11 @@ class Editor:
         functions = (self.open, self.add, self.save, self.example, self.look, self.describe, self.described, self.hush)
         self.component = gr.HTML(
             value=None,
-            html_template=_template(settings, sentences.limits(limits, site.hosted)),
+            html_template=_template(settings, sentences.limits(limits, site.hosted), prefix),
             js_on_load=_SCRIPT,
             apply_default_css=False,
             server_functions=[spoken(_told(work)) for work in functions],
-            elem_id="editor",
+            elem_id=f"{prefix}editor",
         )
 
     def open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,9 +186,13 @@ def _told(work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[Any]
     return answer
 
 
-def _template(settings: dict[str, Any], limits: str) -> str:
+def _template(settings: dict[str, Any], limits: str, prefix: str) -> str:
     page = _PAGE.replace("%settings%", html.escape(json.dumps(settings, ensure_ascii=False)))
-    page = page.replace("%limits%", html.escape(limits)).replace("%accept%", ",".join(FILE_TYPES))
+    page = (
+        page.replace("%prefix%", prefix)
+        .replace("%limits%", html.escape(limits))
+        .replace("%accept%", ",".join(FILE_TYPES))
+    )
     for key, sentence in settings["words"].items():
         page = page.replace(f"%{key}%", html.escape(sentence))
     return page

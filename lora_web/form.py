@@ -14,6 +14,7 @@ from pipelines.bases import BUNDLED, BUNDLED_FOLDER, HUB
 from pipelines.config import RunConfig, leaves
 from pipelines.errors import Problem
 
+from .slots import Slot
 from .text import language, say
 from .words import WORDS
 from .words.knobs import CHINESE
@@ -51,7 +52,7 @@ class Field:
 
     @property
     def elem_id(self) -> str:
-        return "set-" + self.name.replace(".", "-").replace("_", "-")
+        return Slot(self.family).prefix + "set-" + self.name.replace(".", "-").replace("_", "-")
 
     @property
     def _key(self) -> str:
@@ -157,7 +158,7 @@ def build(family: str, choices: Sequence[tuple[str, str]], typed: bool) -> Form:
     rows(base)
     rows([field for field in every if not field.rules["advanced"] and field not in base])
     hidden = [field for field in every if field.rules["advanced"] and field not in base]
-    with gr.Accordion(say("advanced"), open=False, elem_id="advanced") as advanced:
+    with gr.Accordion(say("advanced"), open=False, elem_id=f"{Slot(family).prefix}advanced") as advanced:
         for part in dict.fromkeys(field.part for field in hidden):
             gr.Markdown(f"#### {say('parts.' + part)}")
             rows([field for field in hidden if field.part == part])

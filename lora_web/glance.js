@@ -4,7 +4,7 @@
   try { kept = JSON.parse(localStorage.getItem("lora-web-run")); } catch { /* a frame without storage */ }
   const run = new URLSearchParams(location.search).get("run") ?? kept?.run;
   if (!run || !kept?.visitor) return;
-  const arrived = () => document.querySelector("#status [data-state]");
+  const arrived = () => document.querySelector(".run-status [data-state]");
   const place = [kept.visitor, run, "LANGUAGE"].map(encodeURIComponent).join("/");
   fetch(new URL(`gradio_api/glance/${place}`, document.baseURI))
     .then((reply) => (reply.status === 200 ? reply.text() : ""))

@@ -16,6 +16,7 @@ from pipelines.bases import BUNDLED
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
+from . import slots
 from .measuring import Measures
 from .previews import Previews
 from .rates import HourlyRate
@@ -57,12 +58,7 @@ class Site:
         state = state if isinstance(state, Mapping) else {}
         visitor = self.workspace.visitor(state.get("visitor"))
         visitor.seen()
-        known: dict[str, Any] = {"visitor": visitor.token}
-        if visitor.dataset(state.get("dataset")):
-            known["dataset"] = state["dataset"]
-            known["mine"] = state.get("mine") is True
-        if visitor.run(state.get("run")):
-            known["run"] = state["run"]
+        known = {"visitor": visitor.token, **slots.known(state, visitor)}
         if visitor.adapter(state.get("adapter")) or visitor.run(state.get("adapter")):
             known["adapter"] = state["adapter"]
         return visitor, known

@@ -23,10 +23,11 @@ def confirmed(question: str) -> dict[str, Any]:
 # Puts the run a page watches into its address, and where `glance.js` finds it.
 SET_URL = """(who) => {
   const url = new URL(window.location.href);
-  if (who && who.run) url.searchParams.set("run", who.run); else url.searchParams.delete("run");
+  const run = who && who[who.watched || "run"];
+  if (run) url.searchParams.set("run", run); else url.searchParams.delete("run");
   window.history.replaceState(null, "", url);
   try {
-    if (who && who.run) localStorage.setItem("lora-web-run", JSON.stringify({ visitor: who.visitor, run: who.run }));
+    if (run) localStorage.setItem("lora-web-run", JSON.stringify({ visitor: who.visitor, run }));
     else localStorage.removeItem("lora-web-run");
   } catch { /* a frame without storage */ }
 }"""

@@ -30,9 +30,9 @@ _LEVELS = ("error", "warning", "fact")
 class Preflight:
     """The panel above the Train button. `outputs` are what `view` updates."""
 
-    def __init__(self, site: Site):
+    def __init__(self, site: Site, prefix: str):
         self.site = site
-        self.panel = gr.HTML("", js_on_load=_CLICK, apply_default_css=False, elem_id="preflight")
+        self.panel = gr.HTML("", js_on_load=_CLICK, apply_default_css=False, elem_id=f"{prefix}preflight")
         self.timer = gr.Timer(1.0, active=False)
         self.outputs = [self.panel, self.timer]
 

@@ -18,6 +18,7 @@ from pipelines.presets import EFFORT, SUBJECT
 from .. import form, sentences
 from ..datasets import Desk
 from ..site import Site
+from ..slots import Slot
 from ..text import say, spoken
 from ..workspace import Visitor
 from . import QUICK
@@ -40,39 +41,45 @@ _PAST_RUNS = 50
 class Settings:
     """Step 2. `text` are the components that follow the form; `components` are the form."""
 
-    def __init__(self, site: Site, who: gr.BrowserState, family: str):
-        self.site, self.who, self.family = site, who, family
+    def __init__(self, site: Site, who: gr.BrowserState, slot: Slot):
+        self.site, self.who, self.slot = site, who, slot
+        self.family, prefix = slot.family, slot.prefix
         gr.Markdown(f"## {say('settings')}")
         with gr.Row():
             self.effort = self._presets(EFFORT)
             self.subject = self._presets(SUBJECT)
-        self.changes = gr.HTML("", apply_default_css=False, elem_id="preset-changes")
-        choices = form.bases(family, site.hosted, site.offered())
-        self.form = form.build(family, choices, typed=not site.hosted)
+        self.changes = gr.HTML("", apply_default_css=False, elem_id=f"{prefix}preset-changes")
+        choices = form.bases(self.family, site.hosted, site.offered())
+        self.form = form.build(self.family, choices, typed=not site.hosted)
         self.fields, self.components = self.form.fields, self.form.components
-        self.marks = gr.HTML({}, html_template="", js_on_load=_MARKS, apply_default_css=False, elem_id="marks")
-        with gr.Accordion(say("as_text"), open=False, elem_id="as-text"):
+        self.marks = gr.HTML({}, html_template="", js_on_load=_MARKS, apply_default_css=False, elem_id=f"{prefix}marks")
+        with gr.Accordion(say("as_text"), open=False, elem_id=f"{prefix}as-text"):
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "placeholder": say("as_text_wait")}
             self.command = gr.Textbox(
-                label=say("command"), info=say("command_help"), lines=2, max_lines=6, elem_id="command", **shown
+                label=say("command"),
+                info=say("command_help"),
+                lines=2,
+                max_lines=6,
+                elem_id=f"{prefix}command",
+                **shown,
             )
-            self.run_json = gr.Textbox(label="run.json", lines=6, max_lines=12, elem_id="run-json", **shown)
+            self.run_json = gr.Textbox(label="run.json", lines=6, max_lines=12, elem_id=f"{prefix}run-json", **shown)
             gr.Markdown(f"#### {say('load')}")
-            self.past = gr.Dropdown([], label=say("past_run"), info=say("past_run_help"), elem_id="past-run")
-            self.file = gr.UploadButton(say("load_file"), file_types=[".json"], size="sm", elem_id="load-file")
-            self.paste = gr.Textbox(label=say("paste"), lines=3, max_lines=8, elem_id="paste")
-            self.use = gr.Button(say("use_paste"), size="sm", elem_id="use-paste")
-        self.preflight = Preflight(site)
-        self.problems = gr.HTML("", elem_id="problems")
+            self.past = gr.Dropdown([], label=say("past_run"), info=say("past_run_help"), elem_id=f"{prefix}past-run")
+            self.file = gr.UploadButton(say("load_file"), file_types=[".json"], size="sm", elem_id=f"{prefix}load-file")
+            self.paste = gr.Textbox(label=say("paste"), lines=3, max_lines=8, elem_id=f"{prefix}paste")
+            self.use = gr.Button(say("use_paste"), size="sm", elem_id=f"{prefix}use-paste")
+        self.preflight = Preflight(site, prefix)
+        self.problems = gr.HTML("", elem_id=f"{prefix}problems")
         # Counts the moments at which the form has come to rest after changes; `look_again` is an event that is one.
         self.looked = gr.Textbox("", visible="hidden")
         self.look_again = {
             "fn": None,
             "inputs": [self.looked],
             "outputs": [self.looked],
-            "js": _AT_REST.replace("NAME", family),
+            "js": _AT_REST.replace("NAME", self.family),
         }
-        self.train = gr.Button(say("train"), variant="primary", interactive=False, elem_id="train")
+        self.train = gr.Button(say("train"), variant="primary", interactive=False, elem_id=f"{prefix}train")
         # What a start that was refused changes.
         self.marked = [self.problems, self.marks, self.form.advanced]
         self.text = [self.problems, self.marks, self.effort, self.subject, self.changes, self.command, self.run_json]
@@ -81,7 +88,11 @@ class Settings:
     def _presets(self, axis: str) -> gr.Radio:
         names = [name for name, preset in presets.of_family(self.family).items() if preset.axis == axis]
         choices = [(say(f"preset.{name}"), name) for name in names]
-        shown: dict[str, Any] = {"min_width": 200, "visible": bool(names), "elem_id": f"preset-{axis}"}
+        shown: dict[str, Any] = {
+            "min_width": 200,
+            "visible": bool(names),
+            "elem_id": f"{self.slot.prefix}preset-{axis}",
+        }
         return gr.Radio(choices, label=say(axis), value=None, **shown)
 
     def connect(self, pictures_saved: Any) -> None:
@@ -110,7 +121,7 @@ class Settings:
         """Updates of `components`: the settings of a run, or no change. Raises ProblemsError."""
         if run is None:
             return [gr.skip()] * len(self.fields)
-        return form.show(RunConfig.load(run / "run.json"), self.fields)
+        return form.show(self._own(RunConfig.load(run / "run.json")), self.fields)
 
     def tell(self, problems: Sequence[str]) -> str:
         """The update of `problems`."""
@@ -130,7 +141,7 @@ class Settings:
         except ProblemsError as error:
             marks = form.marks(error.problems, self.fields)
             return [gr.skip(), marks, *[gr.skip()] * 3, "", "", *self.preflight.view(visitor, None, None)]
-        dataset = _pictures(visitor, who)
+        dataset = self._pictures(visitor, who)
         effort, subject = (presets.matching(config, axis) for axis in (EFFORT, SUBJECT))
         return [
             # What was told of the form no longer holds; that pictures are missing may still.
@@ -147,7 +158,7 @@ class Settings:
     def wait(self, state: Any, *values: Any) -> list[Any]:
         """The timer: the measured part of the checks, once it is there."""
         visitor, who = self.site.who(state)
-        dataset = _pictures(visitor, who)
+        dataset = self._pictures(visitor, who)
         try:
             config = self.read(values)
         except ProblemsError:
@@ -200,13 +211,24 @@ class Settings:
     def use_fix(self, event: gr.EventData, state: Any, *values: Any) -> list[Any]:
         """What one click on a fix puts right."""
         visitor, who = self.site.who(state)
-        dataset = _pictures(visitor, who)
+        dataset = self._pictures(visitor, who)
         try:
             config = self.read(values)
         except ProblemsError:
             return self._set({})
         kind = event._data.get("fix") if isinstance(event._data, Mapping) else None
         return self._set(self.preflight.fixed(visitor, config, dataset, kind) if dataset else {})
+
+    def _pictures(self, visitor: Visitor, who: Mapping[str, Any]) -> Path | None:
+        """The folder of the visitor's dataset, if there are pictures in it."""
+        folder = visitor.dataset(who.get(self.slot.dataset))
+        return None if folder is None or Desk(visitor, folder.name).empty else folder
+
+    def _own(self, config: RunConfig) -> RunConfig:
+        """A config of this family. Raises ProblemsError for that of another."""
+        if config.family != self.family:
+            raise ProblemsError(say("other_family", family=config.family, expected=self.family))
+        return config
 
     def _allowed(self, base: Any) -> bool:
         """Whether a base may be looked at: on a server for strangers a name must not reach the disk."""
@@ -223,9 +245,7 @@ class Settings:
         if len(text) > _MAX_JSON:
             return self._refuse([say("too_long")])
         try:
-            config = RunConfig.from_dict(json.loads(text))
-            if config.family != self.family:
-                raise ProblemsError(say("other_family", family=config.family, expected=self.family))
+            config = self._own(RunConfig.from_dict(json.loads(text)))
             # The pictures are those of the page, not those that stood in the file.
             config = with_values(config, {"data.path": "dataset"})
             self.site.check(config)
@@ -256,9 +276,3 @@ class Settings:
 def _called(name: str, config: RunConfig) -> str:
     word = config.data.trigger_word or config.base.rpartition("/")[2]
     return f"{word} · {config.train.steps} · {name[:8]}"
-
-
-def _pictures(visitor: Visitor, who: Mapping[str, Any]) -> Path | None:
-    """The folder of the visitor's dataset, if there are pictures in it."""
-    folder = visitor.dataset(who.get("dataset"))
-    return None if folder is None or Desk(visitor, folder.name).empty else folder

@@ -25,11 +25,10 @@ FAULTS = (RuntimeError, OSError, MemoryError)
 
 class Strength:
     """Step 4. `source` says which adapter the browser's state means, `others` what it can be compared with. Two panels
-    on one page need different `prefix`es. Without a prefix its title is a step's."""
+    on one page need different `prefix`es."""
 
-    def __init__(self, site: Site, who: gr.BrowserState, source: Source, others: Others = none, *, prefix: str = ""):
+    def __init__(self, site: Site, who: gr.BrowserState, source: Source, others: Others = none, *, prefix: str):
         self.site, self.who, self.source = site, who, source
-        gr.Markdown(f"## {say('library.try' if prefix else 'preview')}")
         with gr.Row(equal_height=False):
             self.prompt = gr.Textbox(
                 label=say("prompt"), placeholder=say("prompt_hint"), max_lines=3, scale=5, elem_id=f"{prefix}prompt"

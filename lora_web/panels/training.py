@@ -12,6 +12,7 @@ from pipelines.errors import ProblemsError
 from .. import progress
 from ..plots import drawn, loss_plot
 from ..site import Site
+from ..slots import FIRST, Slot
 from ..status import RESUMABLE, Status
 from ..text import say
 
@@ -24,21 +25,21 @@ _COLOURS = {"plot.raw": "#94a3b8", "plot.smooth": "#4f6bed", "plot.validation": 
 class Training:
     """Step 3."""
 
-    def __init__(self, site: Site):
-        self.site = site
+    def __init__(self, site: Site, slot: Slot):
+        self.site, self.slot, prefix = site, slot, slot.prefix
         gr.Markdown(f"## {say('progress')}")
-        self.status = gr.HTML(progress.status(None, ""), elem_id="status")
-        self.plot = loss_plot(say("plot"), 220, {say(key): colour for key, colour in _COLOURS.items()}, "plot")
-        self.strip = gr.HTML("", apply_default_css=False, elem_id="strip")
-        with gr.Row(elem_id="run-buttons"):
-            self.sample = gr.Button(say("sample"), interactive=False, elem_id="sample", min_width=100)
-            self.stop = gr.Button(say("stop"), interactive=False, elem_id="stop", min_width=100)
-            self.resume = gr.Button(say("resume"), interactive=False, elem_id="resume", min_width=100)
+        self.status = gr.HTML(progress.status(None, ""), elem_id=f"{prefix}status", elem_classes="run-status")
+        self.plot = loss_plot(say("plot"), 220, {say(key): colour for key, colour in _COLOURS.items()}, f"{prefix}plot")
+        self.strip = gr.HTML("", apply_default_css=False, elem_id=f"{prefix}strip")
+        with gr.Row(elem_id=f"{prefix}run-buttons"):
+            self.sample = gr.Button(say("sample"), interactive=False, elem_id=f"{prefix}sample", min_width=100)
+            self.stop = gr.Button(say("stop"), interactive=False, elem_id=f"{prefix}stop", min_width=100)
+            self.resume = gr.Button(say("resume"), interactive=False, elem_id=f"{prefix}resume", min_width=100)
             self.discard = gr.Button(
-                say("discard"), variant="stop", interactive=False, elem_id="discard", min_width=100
+                say("discard"), variant="stop", interactive=False, elem_id=f"{prefix}discard", min_width=100
             )
         self.title = gr.HTML(value="", html_template="", js_on_load=_TITLE, elem_classes="off-screen")
-        self.timer = gr.Timer(_IDLE)
+        self.timer = gr.Timer(_IDLE, active=slot.family == FIRST)
         # What each part has been shown; a part with the same mark again is left alone. Kept in the page, so that it
         # comes and goes with what it speaks of: answers may overtake each other.
         self.seen = gr.JSON({}, visible="hidden")
@@ -48,7 +49,7 @@ class Training:
     def found(self, who: Mapping[str, Any]) -> Status | None:
         """The status of the run this page watches; None when there is none, or it has just been deleted elsewhere."""
         visitor, who = self.site.who(who)
-        run = visitor.run(who.get("run"))
+        run = visitor.run(who.get(self.slot.run))
         try:
             return self.site.supervisor.status(run) if run else None
         except ProblemsError:
@@ -57,7 +58,7 @@ class Training:
     def view(self, who: Mapping[str, Any], found: Status | None, seen: Any = None) -> list[Any]:
         """Updates of `outputs`, leaving alone what has not changed since `seen`."""
         visitor, who = self.site.who(who)
-        run, name = visitor.run(who.get("run")), str(who.get("run", ""))
+        run, name = visitor.run(who.get(self.slot.run)), str(who.get(self.slot.run, ""))
         others = [row for row in self.site.supervisor.active(visitor) if row.id != name]
         seen = seen if isinstance(seen, dict) else {}
         title, active = progress.page_title(found), found is not None and found.active
@@ -75,7 +76,7 @@ class Training:
             ((name, list(previews)), lambda: progress.strip(run, previews) if run else ""),
             *_buttons(found),
             (title, lambda: title),
-            (active, lambda: gr.Timer(_BUSY if active else _IDLE)),
+            (active, lambda: gr.Timer(_BUSY if active else _IDLE, active=True)),
         ]
         marks: dict[str, Any] = {str(i): repr(mark) for i, (mark, _) in enumerate(parts)}
         marks["usable"] = found is not None and found.adapter is not None

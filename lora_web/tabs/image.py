@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from pipelines.config import RunConfig
 from pipelines.data.prompts import suggest_prompt
@@ -21,6 +22,7 @@ from ..panels.settings import Settings
 from ..panels.strength import Strength
 from ..panels.training import Training
 from ..site import Site
+from ..slots import FIRST, SLOTS, WATCHED, Slot, slot_of
 from ..text import say, spoken
 
 # The suggested prompt, unless one was written meanwhile: only the page knows what its person types.
@@ -28,7 +30,7 @@ _KEEP_PROMPT = "(suggested, prompt) => (prompt || '').trim() ? prompt : suggeste
 # The ladder of a run that has just ended, as if the person had asked for it: not in the middle of a word, and not when
 # the button is off because there is nothing to show.
 _PRESS_SHOW = """() => {
-  if (!document.activeElement?.closest("#prompt")) document.querySelector("#show:enabled")?.click();
+  if (!document.activeElement?.closest("#PREFIXprompt")) document.querySelector("#PREFIXshow:enabled")?.click();
 }"""
 
 
@@ -37,43 +39,52 @@ class ImageTab:
     (`Site.who`)."""
 
     def __init__(self, site: Site, family: str, example: str):
-        self.site, self.family, self.example = site, family, example
+        self.site, self.slot, self.example = site, Slot(family), example
 
     def build(self, who: gr.BrowserState, demo: gr.Blocks) -> None:
         """Lay out the tab and connect it."""
-        self.who = who
+        self.who, slot = who, self.slot
+        tab = Context.block
+        assert isinstance(tab, gr.Tab) and isinstance(tab.parent, gr.Tabs)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                self.pictures = Pictures(self.site, self.family, self.example)
-                self.settings = Settings(self.site, who, self.family)
+                self.pictures = Pictures(self.site, slot, self.example)
+                self.settings = Settings(self.site, who, slot)
             with gr.Column(scale=6, min_width=320):
-                self.training = Training(self.site)
-                self.strength = Strength(self.site, who, self.watched, self.checkpoints)
+                self.training = Training(self.site, slot)
+                gr.Markdown(f"## {say('preview')}")
+                self.strength = Strength(self.site, who, self.watched, self.checkpoints, prefix=slot.prefix)
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
-        self.ready = gr.Textbox("", visible="hidden", elem_id="ready")
+        self.ready = gr.Textbox("", visible="hidden", elem_id=f"{slot.prefix}ready")
         self.suggested = gr.Textbox("", visible="hidden")
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
-        self._connect(demo)
+        self._connect()
+        everything = [who, *self.pictures.outputs, *self.run, *self.settings.components, self.settings.past]
+        if slot.family == FIRST:
+            arrived = demo.load(spoken(self.arrive), [who], [tab.parent, *everything], **QUICK)
+            arrived.then(None, [who], js=SET_URL).then(**self.settings.look_again)
+        else:
+            # Nobody waits for a tab that is not looked at. It is read once: what is written in it then stays.
+            opened = gr.State(False)
+            tab.select(spoken(self.open), [who, opened], [opened, *everything], **QUICK).then(
+                **self.settings.look_again
+            )
 
-    def _connect(self, demo: gr.Blocks) -> None:
+    def _connect(self) -> None:
         self.pictures.connect(self.settings)
         self.settings.connect(self.pictures.editor.component.saved)
         self.strength.connect()
         training, settings = self.training, self.settings
         set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": SET_URL}
-        everything = [self.who, *self.pictures.outputs, *self.run, *settings.components]
         form = [self.who, *settings.components]
-        demo.load(spoken(self.restore), [self.who], [*everything, settings.past], **QUICK).then(**set_url).then(
-            **settings.look_again
-        )
         settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
             **set_url
         ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
         prompt = self.strength.prompt
         self.ready.change(spoken(self.first_prompt), [self.who], [self.suggested], **QUICK).then(
             fn=None, inputs=[self.suggested, prompt], outputs=[prompt], js=_KEEP_PROMPT
-        ).then(fn=None, js=_PRESS_SHOW)
+        ).then(fn=None, js=_PRESS_SHOW.replace("PREFIX", self.slot.prefix))
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
@@ -85,7 +96,7 @@ class ImageTab:
     def watched(self, state: Any) -> Entry:
         """The adapter of the run a page watches. Raises ProblemsError when there is none."""
         visitor, who = self.site.who(state)
-        run = visitor.run(who.get("run"))
+        run = visitor.run(who.get(self.slot.run))
         if run is None:
             raise ProblemsError(say("need_adapter"))
         return of_run(run)
@@ -94,16 +105,30 @@ class ImageTab:
         """What the run's adapter can be compared with: itself at earlier steps."""
         yield from checkpoints_of(self.watched(state).home)
 
-    def restore(self, state: Any, request: gr.Request) -> list[Any]:
-        """A page was opened: show the pictures and the run this browser had, or the run its address names."""
-        asked = request.query_params.get("run")
+    def arrive(self, state: Any, request: gr.Request) -> list[Any]:
+        """A page was opened: what this browser had, in the tab that watches the run which its address names, or which
+        was watched last."""
         visitor, who = self.site.who(state)
-        if visitor.run(asked):
-            who["run"] = asked
+        asked = visitor.run(request.query_params.get("run"))
+        named = slot_of(asked) if asked else None
+        if asked and named:
+            named.watch(who, asked.name)
+        looked_at = next((slot for slot in SLOTS if slot.run == who.get(WATCHED) and slot.run in who), self.slot)
+        return [gr.skip() if looked_at == self.slot else gr.Tabs(selected=looked_at.family), *self._restore(who)]
+
+    def open(self, state: Any, opened: Any) -> list[Any]:
+        """The tab was opened: what this browser had in it, the first time."""
+        _, who = self.site.who(state)
+        restored = self._restore(who)
+        return [True, *(restored if not opened else [gr.skip()] * len(restored))]
+
+    def _restore(self, who: dict[str, Any]) -> list[Any]:
+        """Updates of everything there is in the tab."""
+        visitor, _ = self.site.who(who)
         try:
-            config = self.settings.show(visitor.run(who.get("run")))
+            config = self.settings.show(visitor.run(who.get(self.slot.run)))
         except ProblemsError:
-            del who["run"]
+            del who[self.slot.run]
             config = self.settings.show(None)
         pictures = self.pictures.view(who)
         return [who, *pictures, *self._view(who), *config, self.settings.past_runs(who)]
@@ -113,7 +138,7 @@ class ImageTab:
         visitor, who = self.site.who(state)
         try:
             found: list[str] = []
-            desk = Desk(visitor, who["dataset"]) if "dataset" in who else None
+            desk = Desk(visitor, who[self.slot.dataset]) if self.slot.dataset in who else None
             if desk is None or desk.empty:
                 found.append(say("need_pictures"))
             if isinstance(state, Mapping) and state.get("unsaved"):
@@ -128,7 +153,7 @@ class ImageTab:
                 raise ProblemsError(found)
             self.site.measures.cancel()
             with desk.alone():
-                who["run"] = self.site.start(visitor, config, desk.folder)
+                self.slot.watch(who, self.site.start(visitor, config, desk.folder))
         except ProblemsError as error:
             return [who, *self.settings.mark(error.problems), *self._view(who)]
         return [who, *self.settings.mark(()), *self._view(who)]
@@ -156,7 +181,7 @@ class ImageTab:
     def stop_and_keep(self, state: Any) -> list[Any]:
         """Stop after the current step and save the adapter."""
         visitor, who = self.site.who(state)
-        run = visitor.run(who.get("run"))
+        run = visitor.run(who.get(self.slot.run))
         if run:
             self.site.supervisor.stop(run)
         return ["", *self._view(who)]
@@ -164,7 +189,7 @@ class ImageTab:
     def sample(self, state: Any) -> list[Any]:
         """Preview pictures after the current step."""
         visitor, who = self.site.who(state)
-        run = visitor.run(who.get("run"))
+        run = visitor.run(who.get(self.slot.run))
         if run:
             self.site.supervisor.sample(run)
         return ["", *self._view(who)]
@@ -172,7 +197,7 @@ class ImageTab:
     def go_on(self, state: Any) -> list[Any]:
         """Resume a run that ended early."""
         visitor, who = self.site.who(state)
-        run = visitor.run(who.get("run"))
+        run = visitor.run(who.get(self.slot.run))
         said: tuple[str, ...] = ()
         if run:
             try:
@@ -186,7 +211,7 @@ class ImageTab:
         if not state:
             return [gr.skip()] * (2 + len(self.run))
         visitor, who = self.site.who(state)
-        run = visitor.run(who.pop("run", None))
+        run = visitor.run(who.pop(self.slot.run, None))
         if run:
             self.site.supervisor.discard(run)
         return [who, None, *self._view(who)]
@@ -195,7 +220,7 @@ class ImageTab:
         """Updates of `run`; "skip" for what is not new since `seen`."""
         found = self.training.found(who)
         usable = found is not None and found.adapter is not None
-        updates, ready = self.training.view(who, found, seen), who.get("run", "") if usable else ""
+        updates, ready = self.training.view(who, found, seen), who.get(self.slot.run, "") if usable else ""
         if isinstance(seen, dict) and seen.get("usable") == usable:
             return [*updates, *[gr.skip()] * (1 + len(self.strength.outputs)), ready]
         return [*updates, gr.Button(interactive=True), *self.strength.view(usable), ready]

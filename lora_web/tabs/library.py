@@ -90,6 +90,7 @@ class LibraryTab:
         self.facts = gr.HTML("", apply_default_css=False, elem_id="library-facts")
         with gr.Accordion(say("library.layers"), open=False, elem_id="library-layers") as self.fold:
             self.layers = gr.HTML("", apply_default_css=False, min_height=40)
+        gr.Markdown(f"## {say('library.try')}")
         self.strength = Strength(self.site, self.who, self.source, self.others, prefix="library-")
         with gr.Row():
             self.cover = gr.Button(say("library.cover"), min_width=150, elem_id="library-cover")

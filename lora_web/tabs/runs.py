@@ -16,6 +16,7 @@ from ..history import cards, history
 from ..panels import QUICK, SET_URL
 from ..plots import drawn, loss_plot
 from ..site import Site
+from ..slots import SLOTS, Slot
 from ..text import say, spoken
 from ..workspace import Visitor
 
@@ -93,19 +94,20 @@ class RunsTab:
             raise ProblemsError(say("runs.gone"))
         if what == "resume":
             self.site.resume(visitor, run)
-            who["run"] = run.name
+            Slot(RunConfig.load(run / "run.json").family).watch(who, run.name)
         elif what == "retry":
             if not (run / "dataset").is_dir():
                 raise ProblemsError(say("runs.no_data"))
-            name = self.site.start(visitor, RunConfig.load(run / "run.json"), run / "dataset")
+            config = RunConfig.load(run / "run.json")
+            name = self.site.start(visitor, config, run / "dataset")
             supervisor.rename(run.with_name(name), supervisor.status(run).title)
-            who["run"] = name
+            Slot(config.family).watch(who, name)
         elif what == "rename":
             supervisor.rename(run, str(asked.get("title", "")))
         elif what == "delete":
             supervisor.discard(run)
-            if who.get("run") == run.name:
-                del who["run"]
+            for slot in SLOTS:
+                slot.leave(who, run.name)
 
     def _list(self, visitor: Visitor, shown: Any, seen: Any) -> list[Any]:
         records = self.site.supervisor.history(visitor)
