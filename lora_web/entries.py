@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
+from pipelines.data.samples import Sample, read_dataset
 from pipelines.errors import ProblemsError
 
 from . import folders
@@ -54,6 +55,21 @@ def of_run(run: Path) -> Entry:
     return Entry(
         run / ADAPTER, config.family, config.base, config.options, title, run, dataset if dataset.is_dir() else None
     )
+
+
+def trained_on(entry: Entry, triggered: bool = False) -> list[Sample]:
+    """The samples a run's adapter was trained on, as far as they are known; `triggered`: with the trigger word in their
+    captions. Raises ProblemsError."""
+    if entry.dataset is None:
+        return []
+    data = RunConfig.load(entry.home / "run.json").data
+    dataset = read_dataset(
+        entry.dataset,
+        caption=data.caption,
+        trigger_word=data.trigger_word if triggered else "",
+        captions_from_names=data.captions_from_names,
+    )
+    return list(dataset.samples)
 
 
 def checkpoints_of(run: Path) -> Iterator[tuple[str, Entry]]:

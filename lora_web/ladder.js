@@ -144,6 +144,24 @@ function plot() {
   mark();
 }
 
+// The boxes the pictures were asked for, over the base's and the adapter's alike.
+function outline(regions) {
+  $("overlay").hidden = !regions.length;
+  const told = regions.map(({ caption }, i) => `${i + 1} ${caption}`.trim());
+  for (const name of ["base-boxes", "adapter-boxes"]) {
+    const frames = regions.map(({ box: [left, top, right, bottom] }, i) => {
+      // Of its own size, so that a long caption ends with the box.
+      const frame = drawn("svg", { x: 100 * left, y: 100 * top, width: 100 * (right - left), height: 100 * (bottom - top) });
+      frame.style.setProperty("--colour", words.colours[i % words.colours.length]);
+      frame.append(drawn("rect", { width: "100%", height: "100%" }), drawn("text", { x: 1.5, y: 6 }, told[i]));
+      return frame;
+    });
+    $(name).replaceChildren(...frames);
+    set($(name), "aria-label", fill(words.overlay_has, { boxes: told.join(", ") }));
+    $(name).toggleAttribute("hidden", !regions.length);
+  }
+}
+
 function mark() {
   const now = $("plot").querySelector(".now");
   if (!now) return;
@@ -176,6 +194,7 @@ function takeLadder(value) {
   $("empty").hidden = true;
   $("ladder").hidden = false;
   $("base").src = ladder.base;
+  outline(ladder.request.regions);
   $("of").textContent = fill(words.ladder_of, { prompt: ladder.request.prompt, seed: ladder.request.seed });
   slider.min = String(ladder.strengths[0]);
   slider.max = String(ladder.strengths.at(-1));
@@ -235,6 +254,12 @@ for (const view of ["side", "over-view"]) {
   $(view).addEventListener("click", () => {
     set($("compare"), "data-view", view === "side" ? "side" : "wipe");
     for (const each of ["side", "over-view"]) set($(each), "aria-pressed", String(each === view));
+  });
+}
+for (const button of $("overlay").children) {
+  button.addEventListener("click", () => {
+    set($("compare"), "data-boxes", button.dataset.boxes);
+    for (const each of $("overlay").children) set(each, "aria-pressed", String(each === button));
   });
 }
 $("use").addEventListener("click", () => ladder?.curve && move(ladder.curve.recommended));

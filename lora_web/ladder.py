@@ -13,6 +13,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from .regions import COLOURS
 from .text import say
 
 _SCRIPT = (Path(__file__).parent / "ladder.js").read_text(encoding="utf-8")
@@ -30,6 +31,7 @@ _SPOKEN = (
     "measured",
     "zero_equal",
     "zero_differs",
+    "overlay_has",
 )
 _GROUPS = (
     *("self-attention", "cross-attention", "convolution", "text", "other"),
@@ -47,11 +49,19 @@ _PAGE = """
         <button type="button" data-part="side" aria-pressed="true">{view_side}</button>
         <button type="button" data-part="over-view" aria-pressed="false">{view_wipe}</button>
       </span>
+      <span role="group" aria-label="{overlay}" data-part="overlay" hidden>
+        <button type="button" data-boxes="none" aria-pressed="false">{overlay_none}</button>
+        <button type="button" data-boxes="over" aria-pressed="true">{overlay_over}</button>
+        <button type="button" data-boxes="alone" aria-pressed="false">{overlay_alone}</button>
+      </span>
     </div>
-    <div class="compare" data-part="compare" data-view="side">
-      <figure><img data-part="base" alt="{base_picture}"><figcaption>{base_picture}</figcaption></figure>
+    <div class="compare" data-part="compare" data-view="side" data-boxes="over">
+      <figure><div class="whole"><img data-part="base" alt="{base_picture}">
+          <svg class="boxes" viewBox="0 0 100 100" role="img" data-part="base-boxes"></svg></div>
+        <figcaption>{base_picture}</figcaption></figure>
       <figure class="with">
-        <div class="stack" data-part="stack"><img data-part="adapter" alt=""><img data-part="over" alt=""></div>
+        <div class="stack" data-part="stack"><img data-part="adapter" alt=""><img data-part="over" alt="">
+          <svg class="boxes" viewBox="0 0 100 100" role="img" data-part="adapter-boxes"></svg></div>
         <figcaption data-part="adapter-caption"></figcaption></figure>
       <input type="range" class="wipe" min="0" max="100" step="1" value="50" data-part="wipe" aria-label="{wipe}">
     </div>
@@ -79,6 +89,7 @@ _PAGE = """
 _IN_PAGE = (
     *("ladder_empty", "view", "view_side", "view_wipe", "base_picture", "wipe", "strength", "strength_help"),
     *("use", "near", "moved", "groups_title", "groups_help"),
+    *("overlay", "overlay_none", "overlay_over", "overlay_alone"),
 )
 
 
@@ -86,6 +97,7 @@ def ladder(elem_id: str) -> gr.HTML:
     """The component."""
     words: dict[str, object] = {key: say(key) for key in _SPOKEN}
     words["groups"] = {name: say(f"group.{name}") for name in _GROUPS}
+    words["colours"] = COLOURS
     page = _PAGE.format(
         words=html.escape(json.dumps(words, ensure_ascii=False)), **{key: html.escape(say(key)) for key in _IN_PAGE}
     )

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.data.regions import READ_REGIONS, Region, read_regions
 from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
 
@@ -35,6 +36,8 @@ SPANS = {
 }
 FORMS = ("diffusers", "kohya", "peft", "a1111")
 _GROUPS = 16
+# What a page sends back of a request it was given.
+_REQUESTED = ("prompt", "negative_prompt", "seed", "steps", "guidance", "regions", "layout_scale", "layout_until")
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,48 @@ class Asked:
         return SPANS[self.span]
 
 
-def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: Any) -> PreviewRequest:
-    """A preview request from component values. Raises ProblemsError with every problem at once."""
+def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: Any, *layout: Any) -> PreviewRequest:
+    """A preview request from component values; `layout` is none, or boxes, how much they count, and until when.
+
+    Raises ProblemsError with every problem at once.
+    """
     # A number field sends 25.0 where a person wrote 25.
     seed, steps = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (seed, steps))
-    request = PreviewRequest(prompt, negative or "", seed, steps, guidance).validate()
-    if not request.prompt.strip():
-        raise ProblemsError(say("need_prompt"))
+    request = PreviewRequest(prompt, negative or "", seed, steps, guidance)
+    problems: list[str] = []
+    if layout:
+        boxes, scale, until = layout
+        # A page has one kind of number: of one request there must not be two names.
+        scale, until = (float(v) if type(v) is int else v for v in (scale, until))
+        request = replace(request, layout_scale=scale, layout_until=until)
+        try:
+            request = replace(request, regions=_read_boxes(boxes))
+        except ProblemsError as error:
+            problems.extend(error.problems)
+    try:
+        request.validate()
+    except ProblemsError as error:
+        problems.extend(error.problems)
+    if not problems and not request.prompt.strip():
+        problems.append(say("need_prompt"))
+    if problems:
+        raise ProblemsError(problems)
     return request
+
+
+def _read_boxes(boxes: Any) -> tuple[Region, ...]:
+    """The boxes of a canvas, which may be untouched. Raises ProblemsError."""
+    regions = read_regions([] if boxes is None else boxes, say("boxes"))
+    if len(regions) > READ_REGIONS:
+        raise ProblemsError(say("region.full", most=READ_REGIONS))
+    return regions
 
 
 def read_asked(values: Any) -> Asked:
     """What a page asks for about a ladder it has. Raises ProblemsError for anything it could not have sent."""
     try:
         request, span, balance = values["request"], values["span"], values["balance"]
-        names = ("prompt", "negative_prompt", "seed", "steps", "guidance")
-        found = Asked(read_request(*(request[name] for name in names)), span, dict(balance))
+        found = Asked(read_request(*(request[name] for name in _REQUESTED)), span, dict(balance))
         fine = span in SPANS and len(found.balance) <= _GROUPS and all(map(_is_factor, found.balance.values()))
     except (TypeError, KeyError, ValueError):
         fine = False

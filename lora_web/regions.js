@@ -4,9 +4,8 @@
 // empty square in `root`. `changed(regions, what)` hears of each change by the person; changes that go on (typing in one
 // caption, nudging one box) have the same `what`, a change of its own has null. Returns `show(regions, fresh)`, which puts
 // other regions in place, of another picture if `fresh`. A region is {box: [left, top, right, bottom], caption}, in shares.
-function drawRegions(root, { picture = null, regions = [], words, most, longest, changed }) {
+function drawRegions(root, { picture = null, regions = [], words, colours, most, longest, changed }) {
   const SIDES = ["left", "top", "right", "bottom"];
-  const COLOURS = ["#4338ca", "#b45309", "#047857", "#be123c", "#0369a1", "#7e22ce", "#4d7c0f", "#a21caf", "#c2410c", "#0f766e"];
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const LEAST = 0.01; // Of a side of the picture: the smallest box, and one step of a key.
   const ALIKE = 0.9; // As the reader of data sets has it.
@@ -99,7 +98,7 @@ function drawRegions(root, { picture = null, regions = [], words, most, longest,
     if (chosen !== null && chosen >= boxes.length) chosen = null;
     const order = [...boxes.keys()].sort((a, b) => area(boxes[b].box) - area(boxes[a].box));
     boxes.forEach(({ box, caption }, i) => {
-      const colour = COLOURS[i % COLOURS.length];
+      const colour = colours[i % colours.length];
       const label = fill(words.box, { ...placed(i + 1, box), caption: caption || words.no_caption });
       lie(marks[i], box);
       marks[i].style.setProperty("--colour", colour);
@@ -128,7 +127,7 @@ function drawRegions(root, { picture = null, regions = [], words, most, longest,
     handles.hidden = chosen === null;
     if (chosen !== null) {
       lie(handles, boxes[chosen].box);
-      handles.style.setProperty("--colour", COLOURS[chosen % COLOURS.length]);
+      handles.style.setProperty("--colour", colours[chosen % colours.length]);
     }
     status.textContent = [told, ...remarks()].filter(Boolean).join(" ");
   }

@@ -8,6 +8,8 @@ import math
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,13 @@ import pytest
 from lora_web.entries import Entry
 from lora_web.ladder import ladder
 from lora_web.previews import SPANS, Asked, Previews, read_asked, read_request
+from pipelines.data.plain import MAX_CAPTION
+from pipelines.data.regions import READ_REGIONS, Region
 from pipelines.errors import ProblemsError
 
-REQUEST = {"prompt": "a fox", "negative_prompt": "", "seed": 3, "steps": 5, "guidance": 4.0}
+BOX = {"box": [0.1, 0.2, 0.5, 1], "caption": "a fox"}
+LAYOUT: dict[str, Any] = {"regions": [], "layout_scale": 1, "layout_until": 100}
+REQUEST = {"prompt": "a fox", "negative_prompt": "", "seed": 3, "steps": 5, "guidance": 4.0, **LAYOUT}
 GOOD: dict[str, Any] = {"request": REQUEST, "span": "−2 … 2", "balance": {"self-attention": 0.5}}
 
 
@@ -49,12 +55,42 @@ def test_what_the_page_sends_is_read() -> None:
         {**GOOD, "request": {**REQUEST, "steps": math.inf}},
         {**GOOD, "request": {**REQUEST, "prompt": {"path": "/etc/passwd"}}},
         {**GOOD, "request": {**REQUEST, "prompt": "  "}},
+        {**GOOD, "request": {name: value for name, value in REQUEST.items() if name != "regions"}},
+        {**GOOD, "request": {**REQUEST, "regions": "all"}},
+        {**GOOD, "request": {**REQUEST, "regions": [BOX] * (READ_REGIONS + 1)}},
+        {**GOOD, "request": {**REQUEST, "regions": [{**BOX, "box": [0.5, 0, 0.1, 1]}]}},
+        {**GOOD, "request": {**REQUEST, "regions": [{**BOX, "box": [0, 0, math.nan, 1]}]}},
+        {**GOOD, "request": {**REQUEST, "regions": [{**BOX, "box": [0, 0, 2, 1]}]}},
+        {**GOOD, "request": {**REQUEST, "regions": [{**BOX, "caption": {"path": "/etc/passwd"}}]}},
+        {**GOOD, "request": {**REQUEST, "regions": [{**BOX, "caption": "x" * (MAX_CAPTION + 1)}]}},
+        {**GOOD, "request": {**REQUEST, "layout_scale": -1}},
+        {**GOOD, "request": {**REQUEST, "layout_scale": True}},
+        {**GOOD, "request": {**REQUEST, "layout_until": 101}},
+        {**GOOD, "request": {**REQUEST, "layout_until": None}},
     ],
     ids=str,
 )
 def test_everything_else_is_refused_in_sentences(bad: Any) -> None:
     with pytest.raises(ProblemsError):
         read_asked(bad)
+
+
+def test_boxes_are_read_and_asked_for_again_under_the_same_name() -> None:
+    """A browser has one kind of number and no tuples: what it sends back of a request is that request."""
+    request = read_request("a fox", "", 3.0, 5.0, 4.0, [BOX], 1, 50)
+    assert request.regions == (Region((0.1, 0.2, 0.5, 1.0), "a fox"),)
+    again = read_asked({**GOOD, "request": _by_a_browser(asdict(request))})
+    assert json.dumps(asdict(again.request)) == json.dumps(asdict(request))
+    # A canvas that nobody has touched has no value.
+    assert read_request("a fox", "", 3, 5, 4.0, None, 1, 100) == read_request("a fox", "", 3, 5, 4.0)
+
+
+def test_every_problem_of_a_request_is_named_at_once() -> None:
+    with pytest.raises(ProblemsError) as told:
+        read_request("a fox", "", -1, 5, 4.0, [BOX, {"box": [0, 0, 0, 0]}], 9, 100)
+    assert len(told.value.problems) == 3
+    for name in ("seed", "Boxes, number 2", "layout_scale"):
+        assert any(name in problem for problem in told.value.problems)
 
 
 def test_the_component_has_a_sentence_for_all_it_says() -> None:
@@ -82,6 +118,12 @@ def test_a_drawn_ladder_waits_for_nobody(tiny_base: Callable[[str], Path], tmp_p
         beside.join(60)
     assert found == [drawn]
     assert previews.ready(entries[1])
+
+
+def _by_a_browser(value: Any) -> Any:
+    """What `JSON.stringify` makes of it, read again."""
+    whole = partial(re.sub, r"\b(\d+)\.0\b", r"\1")
+    return json.loads(whole(json.dumps(value)))
 
 
 def _entry(base: Path, home: Path) -> Entry:

@@ -18,6 +18,7 @@ from ..site import Site
 from ..text import say, spoken
 from . import QUICK, SLOW
 from .grid import Grid
+from .layout import Layout
 
 # What can go wrong while a model is loaded or a picture drawn, beside what is asked for wrongly.
 FAULTS = (RuntimeError, OSError, MemoryError)
@@ -25,9 +26,18 @@ FAULTS = (RuntimeError, OSError, MemoryError)
 
 class Strength:
     """Step 4. `source` says which adapter the browser's state means, `others` what it can be compared with. Two panels
-    on one page need different `prefix`es."""
+    on one page need different `prefix`es. With `boxes` its pictures are asked for with boxes."""
 
-    def __init__(self, site: Site, who: gr.BrowserState, source: Source, others: Others = none, *, prefix: str):
+    def __init__(
+        self,
+        site: Site,
+        who: gr.BrowserState,
+        source: Source,
+        others: Others = none,
+        *,
+        prefix: str,
+        boxes: bool = False,
+    ):
         self.site, self.who, self.source = site, who, source
         with gr.Row(equal_height=False):
             self.prompt = gr.Textbox(
@@ -42,6 +52,7 @@ class Strength:
                 elem_id=f"{prefix}show",
                 elem_classes="show-button",
             )
+        self.layout = Layout(self, prefix) if boxes else None
         with gr.Accordion(say("preview_settings"), open=False, elem_id=f"{prefix}preview-settings"):
             self.negative = gr.Textbox(label=say("negative_prompt"), max_lines=3)
             with gr.Row():
@@ -49,6 +60,8 @@ class Strength:
                 self.steps = gr.Number(25, label=say("preview_steps"), min_width=100, elem_id=f"{prefix}preview-steps")
                 self.guidance = gr.Number(5, label=say("guidance"), step=0.5, min_width=100)
                 self.span = gr.Dropdown(list(SPANS), label=say("span"), min_width=120, elem_id=f"{prefix}span")
+            if self.layout:
+                self.layout.knobs()
         self.problems = gr.HTML("", elem_id=f"{prefix}preview-problems", elem_classes="problems-here")
         self.ladder = ladder(f"{prefix}ladder")
         with gr.Row():
@@ -58,7 +71,9 @@ class Strength:
         with gr.Row():
             self.downloads = [self._button(f"download.{name}", prefix) for name in FORMS]
         self.link = download_link(f"{prefix}download-link")
-        self.fields = [self.prompt, self.negative, self.seed, self.steps, self.guidance, self.span]
+        # In the order in which `read` takes them.
+        self.fields = [self.span, self.prompt, self.negative, self.seed, self.steps, self.guidance]
+        self.fields += self.layout.fields if self.layout else []
         self.outputs = [self.show, self.measure, self.sheet, self.grid.draw, *self.downloads]
 
     @staticmethod
@@ -87,6 +102,8 @@ class Strength:
         for button, name in zip(self.downloads, FORMS, strict=True):
             button.click(spoken(partial(self.download, name)), [self.who], files, show_progress_on=button, **SLOW)
         self.grid.connect()
+        if self.layout:
+            self.layout.connect()
 
     def view(self, usable: bool) -> list[Any]:
         """Updates of `outputs`: there is an adapter to try, or not."""
@@ -94,7 +111,7 @@ class Strength:
 
     def read(self, values: Any) -> Asked:
         """What the fields ask for. Raises ProblemsError."""
-        *request, span = values
+        span, *request = values
         return Asked(read_request(*request), span if span in SPANS else next(iter(SPANS)))
 
     def recall(self, state: Any, *values: Any) -> list[Any]:

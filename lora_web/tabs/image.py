@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -10,12 +11,12 @@ from gradio.context import Context
 
 from pipelines.config import RunConfig
 from pipelines.data.prompts import suggest_prompt
-from pipelines.data.samples import read_dataset
 from pipelines.errors import ProblemsError
+from pipelines.registry import family_class
 
 from ..datasets import Desk
 from ..editor import FLUSH
-from ..entries import Entry, checkpoints_of, of_run
+from ..entries import Entry, checkpoints_of, of_run, trained_on
 from ..panels import QUICK, SET_URL, confirmed
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
@@ -25,8 +26,12 @@ from ..site import Site
 from ..slots import FIRST, SLOTS, WATCHED, Slot, slot_of
 from ..text import say, spoken
 
-# The suggested prompt, unless one was written meanwhile: only the page knows what its person types.
-_KEEP_PROMPT = "(suggested, prompt) => (prompt || '').trim() ? prompt : suggested"
+# What is suggested, unless something was written or drawn meanwhile: only the page knows what its person does.
+_KEEP_PROMPT = """(...all) => {
+  const [suggested, made] = [all.slice(0, all.length / 2), all.slice(all.length / 2)];
+  const kept = made.some((each) => (typeof each === "string" ? each.trim() : each)) ? made : suggested;
+  return kept.length === 1 ? kept[0] : kept;
+}"""
 # The ladder of a run that has just ended, as if the person had asked for it: not in the middle of a word, and not when
 # the button is off because there is nothing to show.
 _PRESS_SHOW = """() => {
@@ -53,10 +58,19 @@ class ImageTab:
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site, slot)
                 gr.Markdown(f"## {say('preview')}")
-                self.strength = Strength(self.site, who, self.watched, self.checkpoints, prefix=slot.prefix)
+                self.strength = Strength(
+                    self.site,
+                    who,
+                    self.watched,
+                    self.checkpoints,
+                    prefix=slot.prefix,
+                    boxes=family_class(slot.family).reads_regions,
+                )
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
         self.ready = gr.Textbox("", visible="hidden", elem_id=f"{slot.prefix}ready")
-        self.suggested = gr.Textbox("", visible="hidden")
+        self.suggested: list[Any] = [gr.Textbox("", visible="hidden")]
+        if self.strength.layout:
+            self.suggested.append(gr.JSON(None, visible="hidden"))
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
         self._connect()
@@ -81,9 +95,9 @@ class ImageTab:
         settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
             **set_url
         ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
-        prompt = self.strength.prompt
-        self.ready.change(spoken(self.first_prompt), [self.who], [self.suggested], **QUICK).then(
-            fn=None, inputs=[self.suggested, prompt], outputs=[prompt], js=_KEEP_PROMPT
+        made = [self.strength.prompt, *([self.strength.layout.canvas] if self.strength.layout else [])]
+        self.ready.change(spoken(self.first_prompt), [self.who], self.suggested, **QUICK).then(
+            fn=None, inputs=[*self.suggested, *made], outputs=made, js=_KEEP_PROMPT
         ).then(fn=None, js=_PRESS_SHOW.replace("PREFIX", self.slot.prefix))
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
@@ -158,17 +172,19 @@ class ImageTab:
             return [who, *self.settings.mark(error.problems), *self._view(who)]
         return [who, *self.settings.mark(()), *self._view(who)]
 
-    def first_prompt(self, state: Any) -> str:
-        """A run has just become one to try: a prompt like its captions."""
-        try:
+    def first_prompt(self, state: Any) -> list[Any]:
+        """A run has just become one to try: a picture of its dataset with boxes, or else a prompt like its captions."""
+        layout = self.strength.layout
+        for sample in layout.drawn(state)[:1] if layout else ():
+            return [sample.caption, [region.to_dict() for region in sample.regions]]
+        prompt = ""
+        with suppress(ProblemsError):
             entry = self.watched(state)
-            if entry.dataset is None:
-                return ""
-            data = RunConfig.load(entry.home / "run.json").data
-            dataset = read_dataset(entry.dataset, caption=data.caption, captions_from_names=data.captions_from_names)
-        except ProblemsError:
-            return ""
-        return suggest_prompt([sample.caption for sample in dataset.samples], data.trigger_word)
+            samples = trained_on(entry)
+            if samples:
+                trigger = RunConfig.load(entry.home / "run.json").data.trigger_word
+                prompt = suggest_prompt([sample.caption for sample in samples], trigger)
+        return [prompt, None][: len(self.suggested)]
 
     def watch(self, state: Any, seen: Any) -> list[Any]:
         """The timer: what is new in the run, or nothing."""

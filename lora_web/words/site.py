@@ -1,6 +1,7 @@
 """What belongs to no single part of the page."""
 
 WORDS = {
+    "layout": ("Layout (boxes)", "布局（方框）"),
     "title": ("LoRA Web", "LoRA Web"),
     "tagline": (
         "Teach a model your pictures, move a slider to see what it learned, take home a file other tools read.",

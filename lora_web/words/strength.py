@@ -88,6 +88,27 @@ WORDS = {
         "The pictures this adapter was trained on are not here, so nearness to them cannot be measured.",
         "这里没有该适配器的训练图片，无法测量接近程度。",
     ),
+    "boxes": ("Boxes", "方框"),
+    "layout_of": ("Use the boxes of a picture", "使用某张图片的方框"),
+    "layout_of_help": (
+        "A picture of the dataset: its caption and its boxes. Or draw below.",
+        "选择数据集中的一张图片：使用它的说明文字和方框。也可以在下面自己画。",
+    ),
+    "layout_scale": ("Layout scale", "布局权重"),
+    "layout_scale_help": (
+        "How much the boxes count, whatever the adapter's strength: 1 as trained, 0 not at all. 0 to 4.",
+        "方框的作用有多大，与适配器强度无关：1 为训练时的比例，0 表示不起作用。范围 0 到 4。",
+    ),
+    "layout_until": ("Layout until % of steps", "布局作用到步数的百分之几"),
+    "layout_until_help": (
+        "Boxes count in the first steps, up to this share of them; later steps draw freely. 0 to 100.",
+        "方框只在前面这一比例的步数中起作用，之后的步数自由绘制。范围 0 到 100。",
+    ),
+    "overlay": ("What to show", "显示内容"),
+    "overlay_none": ("Picture", "图片"),
+    "overlay_over": ("Picture with boxes", "图片加方框"),
+    "overlay_alone": ("Boxes alone", "仅方框"),
+    "overlay_has": ("Boxes asked for: {boxes}", "所要求的方框：{boxes}"),
     "grid": ("Compare checkpoints or adapters", "对比检查点或适配器"),
     "grid_of": ("Rows of the grid", "表格的行"),
     "grid_help": (
