@@ -66,7 +66,7 @@ class Layout:
         return [gr.skip(), gr.skip()]
 
     def drawn(self, state: Any) -> list[Sample]:
-        """The samples with boxes the adapter was trained on, as far as they are known, with their captions as trained."""
+        """What the adapter was trained on, as far as it is known and has boxes, with its captions as trained."""
         try:
             samples = trained_on(self.panel.source(state), triggered=True)
         except ProblemsError:
