@@ -2,13 +2,14 @@
 // The server's value is {id of the field: sentence}; sentences are only ever set with textContent.
 const NOTE = "field-problem";
 
+let marked = []; // of this form: there may be others on the page
+
 function unmark() {
-  for (const note of document.querySelectorAll("." + NOTE)) note.remove();
-  for (const input of document.querySelectorAll("[data-marked]")) {
-    input.removeAttribute("aria-invalid");
-    input.removeAttribute("aria-describedby");
-    input.removeAttribute("data-marked");
+  for (const { note, input } of marked) {
+    note.remove();
+    for (const name of ["aria-invalid", "aria-describedby", "data-marked"]) input.removeAttribute(name);
   }
+  marked = [];
 }
 
 function mark() {
@@ -25,6 +26,7 @@ function mark() {
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-describedby", note.id);
     input.setAttribute("data-marked", "");
+    marked.push({ note, input });
   }
 }
 
