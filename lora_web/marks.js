@@ -7,7 +7,7 @@ let marked = []; // of this form: there may be others on the page
 function unmark() {
   for (const { note, input } of marked) {
     note.remove();
-    for (const name of ["aria-invalid", "aria-describedby", "data-marked"]) input.removeAttribute(name);
+    for (const name of ["aria-invalid", "aria-describedby"]) input.removeAttribute(name);
   }
   marked = [];
 }
@@ -25,7 +25,6 @@ function mark() {
     field.append(note);
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-describedby", note.id);
-    input.setAttribute("data-marked", "");
     marked.push({ note, input });
   }
 }
