@@ -58,15 +58,13 @@ def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: An
 
     Raises ProblemsError with every problem at once.
     """
-    # A number field sends 25.0 where a person wrote 25.
+    # A browser has one kind of number: of one request there must not be two names.
     seed, steps = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (seed, steps))
-    request = PreviewRequest(prompt, negative or "", seed, steps, guidance)
+    request = PreviewRequest(prompt, negative or "", seed, steps, _as_float(guidance))
     problems: list[str] = []
     if layout:
         boxes, scale, until = layout
-        # A page has one kind of number: of one request there must not be two names.
-        scale, until = (float(v) if type(v) is int else v for v in (scale, until))
-        request = replace(request, layout_scale=scale, layout_until=until)
+        request = replace(request, layout_scale=_as_float(scale), layout_until=_as_float(until))
         try:
             request = replace(request, regions=_read_boxes(boxes))
         except ProblemsError as error:
@@ -80,6 +78,11 @@ def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: An
     if problems:
         raise ProblemsError(problems)
     return request
+
+
+def _as_float(value: Any) -> Any:
+    # One with more digits than a float holds is left for the request to refuse.
+    return float(value) if type(value) is int and abs(value) < 1e9 else value
 
 
 def _read_boxes(boxes: Any) -> tuple[Region, ...]:
