@@ -153,7 +153,7 @@ function outline(regions) {
       // Of its own size, so that a long caption ends with the box.
       const frame = drawn("svg", { x: 100 * left, y: 100 * top, width: 100 * (right - left), height: 100 * (bottom - top) });
       frame.style.setProperty("--colour", words.colours[i % words.colours.length]);
-      frame.append(drawn("rect", { width: "100%", height: "100%" }), drawn("text", { x: 1.5, y: 6 }, told[i]));
+      frame.append(drawn("rect", { width: "100%", height: "100%" }), drawn("text", { x: 1.5, y: 1 }, told[i]));
       return frame;
     });
     $(name).replaceChildren(...frames);
