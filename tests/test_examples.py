@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.data.samples import import_dataset
+
 NAMES = ("train_style", "strength_ladder", "export_everywhere")
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -59,6 +61,19 @@ def test_a_language_model_learns_and_answers(
     importlib.import_module("examples.train_text").main()
     said = capsys.readouterr().out
     assert "perplexity" in said and "the adapter is" in said and "strength 1: " in said
+
+
+def test_the_example_scenes_are_whole_and_small(tmp_path: Path) -> None:
+    """They come in a form of other programs: reading them is the proof that the boxes fit."""
+    folder = EXAMPLES / "data" / "scenes"
+    found = import_dataset([folder], tmp_path)
+    assert len(found.samples) == 18 and not found.rejected and not found.notes
+    assert {len(sample.regions) for sample in found.samples} == {1, 2, 3, 4}
+    for sample in found.samples:
+        assert (sample.width, sample.height) == (128, 128)
+        assert all(region.caption.removeprefix("a ") in sample.caption for region in sample.regions)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+    assert "folders openmoji and scenes" in (folder.parent / "LICENSE-openmoji").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [*NAMES, "use_the_api", "train_text"])

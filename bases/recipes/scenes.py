@@ -7,6 +7,7 @@ that no training saw.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -83,18 +84,18 @@ def scene_caption(scene: Scene, rng: random.Random) -> str:
 
 
 class World:
-    """Makes scenes from drawings, uint8 (nouns, styles, 128, 128, 3) on white, styles as in `TRAINING_STYLES`."""
+    """Makes scenes from drawings, uint8 (nouns, styles, 128, 128, 3) on white."""
 
-    def __init__(self, drawings: np.ndarray, nouns: list[Noun]):
-        self.drawings, self.nouns = drawings, nouns
+    def __init__(self, drawings: np.ndarray, nouns: list[Noun], styles: Sequence[str] = TRAINING_STYLES):
+        self.drawings, self.nouns, self.styles = drawings, nouns, styles
         drawn = drawings.min(axis=-1) < _WHITE
-        self.bounds = [[_bounds(one) for one in styles] for styles in drawn]
+        self.bounds = [[_bounds(one) for one in drawings_of_noun] for drawings_of_noun in drawn]
         self._cut_out = lru_cache(maxsize=None)(self._cut_out_once)
 
     def scene(self, seed: int, number: int) -> Scene:
         """Scene `number` of a seed, without its pixels."""
         rng = random.Random(derive("scene", seed, number))
-        style = rng.randrange(len(TRAINING_STYLES))
+        style = rng.randrange(len(self.styles))
         count = rng.choices(range(len(SIDES)), COUNT_WEIGHTS)[0]
         things: list[Thing] = []
         for index in rng.sample(range(len(self.nouns)), count + 1):
@@ -102,13 +103,13 @@ class World:
             if box:
                 things.append(Thing(index, self.nouns[index].word, box))
         paper = rng.choice(list(PAPERS)) if rng.random() < COLOURED else ""
-        return Scene(TRAINING_STYLES[style], paper, tuple(things))
+        return Scene(self.styles[style], paper, tuple(things))
 
     def draw(self, scene: Scene) -> Image.Image:
         """The picture of a scene, 128 x 128 RGB."""
         canvas = Image.new("RGB", (SIZE, SIZE), PAPERS.get(scene.paper, (255, 255, 255)))
         for thing in scene.things:
-            drawing, edge = self._cut_out(thing.index, TRAINING_STYLES.index(scene.style))
+            drawing, edge = self._cut_out(thing.index, self.styles.index(scene.style))
             size = (thing.box[2] - thing.box[0], thing.box[3] - thing.box[1])
             drawing, edge = drawing.resize(size, Image.Resampling.LANCZOS), edge.resize(size)
             # White paper takes on the colour below it, and so does its share in the pixels of the outline.
