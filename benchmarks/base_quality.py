@@ -14,8 +14,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from benchmarks.judge import Judge, to_pixels
 from pipelines.bases import find_base
+from pipelines.judge import Judge, to_pixels
 
 STYLES = ("noto", "twemoji", "fluent flat", "fluent 3d")
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.judge import Judge, to_pixels
 from pipelines import worker
 from pipelines.config import RunConfig, with_settings
 from pipelines.events import Step
 from pipelines.family import PreviewRequest
+from pipelines.judge import Judge, to_pixels
 from pipelines.presets import apply
 from pipelines.preview import LADDER, PreviewSession
 

@@ -22,11 +22,11 @@ from PIL import Image
 from bases.recipes.scenes import Scene, World
 from bases.recipes.train_mmdit import load_world
 from benchmarks.example_adapter import train
-from benchmarks.judge import Judge
 from benchmarks.layout_quality import score, with_boxes
 from pipelines.config import RunConfig, with_settings
 from pipelines.data.regions import Region
 from pipelines.family import PreviewRequest
+from pipelines.judge import Judge
 from pipelines.presets import apply
 from pipelines.preview import LADDER, PreviewSession
 

@@ -21,13 +21,12 @@ from bases.recipes.emoji import SIZE
 from bases.recipes.scenes import Scene, scene_caption
 from bases.recipes.train_mmdit import Regions, TextEncoder, load_world, to_pixels
 from benchmarks.base_quality import contact_sheet
-from benchmarks.judge import Judge
-from benchmarks.judge import to_pixels as judge_pixels
+from pipelines.judge import Judge, cut_out
+from pipelines.judge import to_pixels as judge_pixels
 from pipelines.nets.layout_mmdit import Layout, LayoutMMDiT
 
 UNSEEN = 1  # seed of the layouts; the base learned those of another
 BATCH = 16
-MARGIN = 6 / 116  # of paper around a drawing, relative to it, as in the pictures that the judge knows
 
 
 class Painter:
@@ -68,15 +67,6 @@ class Painter:
     def through_autoencoder(self, pixels: torch.Tensor) -> list[Image.Image]:
         """What is left of real scenes."""
         return self.decode(self.vae.encode(pixels).latent_dist.mean * self.vae.config.scaling_factor)
-
-
-def cut_out(picture: Image.Image, box: Sequence[int]) -> Image.Image:
-    """A box in the middle of a white square, as the judge knows its pictures."""
-    piece = picture.crop(tuple(box))
-    side = round(max(piece.size) * (1 + 2 * MARGIN))
-    square = Image.new("RGB", (side, side), "white")
-    square.paste(piece, ((side - piece.width) // 2, (side - piece.height) // 2))
-    return square
 
 
 def score(judge: Judge, scenes: Sequence[Scene], pictures: Sequence[Image.Image]) -> dict[str, float]:

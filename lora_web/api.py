@@ -14,9 +14,10 @@ import gradio as gr
 
 from pipelines.bases import BUNDLED
 from pipelines.config import RunConfig
+from pipelines.data.regions import Region, read_regions
 from pipelines.errors import ProblemsError, shown
 from pipelines.family import PreviewRequest
-from pipelines.registry import FAMILIES
+from pipelines.registry import FAMILIES, family_class
 
 from .entries import of_run
 from .previews import FORMS, export_for_browser
@@ -26,6 +27,9 @@ from .text import say
 from .workspace import Visitor, is_token
 
 _PICTURES = 16
+# What may be asked of a preview, and what only of families that read boxes.
+_SETTINGS = ("negative_prompt", "seed", "steps", "guidance", "width", "height")
+_LAYOUT = ("regions", "layout_scale", "layout_until")
 _QUICK: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "api"}
 _SLOW: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "compute"}
 
@@ -148,13 +152,15 @@ class Api:
         self, visitor: str, run: str, prompt: str, strengths: list[float], settings: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Make one picture per strength of a run's adapter, all of the same seed; strength 0 is the base. Settings may
-        be negative_prompt, seed, steps, guidance, width and height. Returns PNG files; gradio_client downloads them."""
+        be negative_prompt, seed, steps, guidance, width and height; for families that read boxes also layout_scale,
+        layout_until and regions, a list such as [{"box": [0, 0, 0.5, 1], "caption": "a fox"}] with left, top, right and
+        bottom as shares of the picture. Returns PNG files; gradio_client downloads them."""
         person, folder = self._run(visitor, run)
-        request = _request(prompt, settings)
+        entry = of_run(folder)
+        request = _request(prompt, settings, entry.family)
         person.limits.check_side(max(request.width, request.height))
         if not _are_strengths(strengths):
             raise ProblemsError(say("api_strengths", limit=_PICTURES))
-        entry = of_run(folder)
         ladder = self.site.previews.session(entry).ladder(entry.path, request, strengths)
         target = self._served(folder)
         files: list[dict[str, Any]] = []
@@ -211,15 +217,29 @@ def _config(settings: Any) -> RunConfig:
     return RunConfig.from_dict(settings).validate()
 
 
-def _request(prompt: Any, settings: Any) -> PreviewRequest:
+def _request(prompt: Any, settings: Any, family: str) -> PreviewRequest:
     """The preview request of a caller. Raises ProblemsError."""
-    names = ("negative_prompt", "seed", "steps", "guidance", "width", "height")
     settings = {} if settings is None else settings
-    if not isinstance(settings, dict) or not set(settings) <= set(names):
-        raise ProblemsError(say("api_preview_settings", names=", ".join(names)))
-    request = PreviewRequest(prompt, **settings).validate()
-    if not request.prompt.strip():
-        raise ProblemsError(say("need_prompt"))
+    if not isinstance(settings, dict) or not set(settings) <= {*_SETTINGS, *_LAYOUT}:
+        raise ProblemsError(say("api_preview_settings", names=", ".join((*_SETTINGS, *_LAYOUT))))
+    layout = [name for name in _LAYOUT if name in settings]
+    if layout and not family_class(family).reads_regions:
+        raise ProblemsError(say("api_no_boxes", names=", ".join(layout), family=family))
+    problems: list[str] = []
+    regions: tuple[Region, ...] = ()
+    try:
+        regions = read_regions(settings.get("regions", []), "regions")
+    except ProblemsError as error:
+        problems.extend(error.problems)
+    request = PreviewRequest(prompt, **{**settings, "regions": regions})
+    try:
+        request.validate()
+    except ProblemsError as error:
+        problems.extend(error.problems)
+    if not problems and not request.prompt.strip():
+        problems.append(say("need_prompt"))
+    if problems:
+        raise ProblemsError(problems)
     return request
 
 

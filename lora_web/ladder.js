@@ -46,6 +46,7 @@ function show(value) {
   slider.value = String(strength);
   slider.setAttribute("aria-valuetext", kind === "exact" ? shown(strength) : `${shown(strength)}, ${words.approximate}`);
   for (const [i, button] of [...$("rungs").children].entries()) set(button, "aria-pressed", String(low === high && i === low));
+  point();
   mark();
 }
 
@@ -144,10 +145,12 @@ function plot() {
   mark();
 }
 
+const called = ({ caption }, i) => `${i + 1} ${caption}`.trim();
+
 // The boxes the pictures were asked for, over the base's and the adapter's alike.
 function outline(regions) {
   $("overlay").hidden = !regions.length;
-  const told = regions.map(({ caption }, i) => `${i + 1} ${caption}`.trim());
+  const told = regions.map(called);
   for (const name of ["base-boxes", "adapter-boxes"]) {
     const frames = regions.map(({ box: [left, top, right, bottom] }, i) => {
       // Of its own size, so that a long caption ends with the box.
@@ -160,6 +163,39 @@ function outline(regions) {
     set($(name), "aria-label", fill(words.overlay_has, { boxes: told.join(", ") }));
     $(name).toggleAttribute("hidden", !regions.length);
   }
+}
+
+function cell(kind, attributes, ...children) {
+  const made = document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+// In which boxes what they ask for was found: a row for each that could be judged, a column for each strength.
+function check({ found, hint }) {
+  const boxes = ladder.request.regions;
+  if (!Array.isArray(found) || found.length > boxes.length) return;
+  const rows = found.flatMap((row, i) => (Array.isArray(row) ? [[called(boxes[i], i), row]] : []));
+  const verdict = (yes) =>
+    cell("td", { "data-found": String(yes) }, cell("span", { class: "off-screen" }, words[yes ? "adherence_yes" : "adherence_no"]));
+  $("found-at").replaceChildren(
+    $("found-at").firstElementChild,
+    ...ladder.strengths.map((each) => cell("th", { scope: "col" }, shown(each))),
+  );
+  $("found-in").replaceChildren(
+    ...rows.map(([box, row]) => cell("tr", {}, cell("th", { scope: "row" }, box), ...row.map(verdict))),
+  );
+  $("found").hidden = !rows.length;
+  $("found-hint").textContent = hint;
+  $("adherence").hidden = !rows.length && !hint;
+  point();
+}
+
+// Shows which column of what was found belongs to the picture above.
+function point() {
+  const [low, high] = around(strength);
+  for (const [i, head] of [...$("found-at").children].entries()) set(head, "data-now", String(low === high && i === low + 1));
 }
 
 function mark() {
@@ -202,6 +238,7 @@ function takeLadder(value) {
   if (reset) $("groups").replaceChildren(...ladder.groups.map(groupSlider));
   $("more").hidden = ladder.groups.length < 2;
   prove(null);
+  $("adherence").hidden = true;
   plot();
   show(same ? strength : ladder.recommended ?? 1);
 }
@@ -233,6 +270,7 @@ function take(value) {
   else if (!ladder || value.of !== ladder.of) return;
   else if (value.kind === "exact") takeExact(value);
   else if (value.kind === "zero") prove(value);
+  else if (value.kind === "adherence") check(value);
   else if (value.kind === "curve") {
     ladder.curve = value.curve;
     plot();

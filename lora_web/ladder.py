@@ -1,8 +1,8 @@
 """The strength ladder as a component: pictures to compare, and a slider that works without the server.
 
 Its value is a message of `Previews`: a ladder, or something to add to the ladder that is shown (an exact picture, the
-proof of strength 0, a curve, what is being waited for). It says `rest` when the slider rests between two rungs and
-`rebalance` when a group of layers was moved.
+proof of strength 0, what was found in the boxes, a curve, what is being waited for). It says `rest` when the slider
+rests between two rungs and `rebalance` when a group of layers was moved.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _SPOKEN = (
     "zero_equal",
     "zero_differs",
     "overlay_has",
+    "adherence_yes",
+    "adherence_no",
 )
 _GROUPS = (
     *("self-attention", "cross-attention", "convolution", "text", "other"),
@@ -71,6 +73,14 @@ _PAGE = """
     <div class="rungs" role="group" aria-label="{strength}" data-part="rungs"></div>
     <p class="quiet">{strength_help}</p>
     <p class="quiet" data-part="zero" hidden></p>
+    <div class="adherence" data-part="adherence" hidden>
+      <div class="wide" tabindex="0" role="group" aria-label="{adherence}" data-part="found">
+        <table><caption>{adherence}</caption>
+          <thead><tr data-part="found-at"><th scope="col">{adherence_box}</th></tr></thead>
+          <tbody data-part="found-in"></tbody></table>
+        <p class="quiet">{adherence_help}</p></div>
+      <p class="quiet" data-part="found-hint"></p>
+    </div>
     <div class="curve" data-part="curve" hidden>
       <svg viewBox="0 0 300 130" role="img" data-part="plot"></svg>
       <div>
@@ -89,7 +99,7 @@ _PAGE = """
 _IN_PAGE = (
     *("ladder_empty", "view", "view_side", "view_wipe", "base_picture", "wipe", "strength", "strength_help"),
     *("use", "near", "moved", "groups_title", "groups_help"),
-    *("overlay", "overlay_none", "overlay_over", "overlay_alone"),
+    *("overlay", "overlay_none", "overlay_over", "overlay_alone", "adherence", "adherence_box", "adherence_help"),
 )
 
 

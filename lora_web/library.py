@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,7 @@ class Library:
             family, base = str(said.get("family", "")), str(said.get("base", ""))
             if family not in FAMILIES:
                 return None
-            options = options_class(family)()
+            options = _options(family, said.get("options", {}))
             return Entry(folder / ADAPTER.name, family, base, options, str(said.get("title", "")), folder)
         run = visitor.run(name)
         if run and (run / ADAPTER).is_file() and not self.site.supervisor.status(run).active:
@@ -177,11 +177,15 @@ class Library:
 
         self.site.check(RunConfig(base=base))
         bundled = BUNDLED.get(base)
-        said = (facts["config"] or {}).get("family")
-        families = [bundled.family] if bundled else [said] if said in FAMILIES else reading(find_base(base))
+        said = facts["config"] or {}
+        named = said.get("family")
+        known = isinstance(named, str) and named in FAMILIES
+        families = [bundled.family] if bundled else [named] if known else reading(find_base(base))
+        # What was trained whole fits only with the options it was trained with, anything else with those of every run.
+        options = said.get("options", {}) if facts["variant"] == "whole" else {}
         problems: tuple[str, ...] = ()
         for family in families:
-            config = RunConfig(family, base)
+            config = RunConfig(family, base, options=_options(family, options))
             try:
                 fit(path, config)
                 return config
@@ -192,9 +196,24 @@ class Library:
     @staticmethod
     def _note(adapter: Path, title: str, source: str, config: RunConfig) -> None:
         now = datetime.now(timezone.utc).timestamp()
-        cards.write_card(adapter, title=title, source=source, family=config.family, base=config.base, added=now)
+        cards.write_card(
+            adapter,
+            title=title,
+            source=source,
+            family=config.family,
+            base=config.base,
+            options=asdict(config.options),
+            added=now,
+        )
         with contextlib.suppress(ProblemsError):
             cards.set_cover(adapter, header_picture(read_header(adapter)))
+
+
+def _options(family: str, said: Any) -> Any:
+    """A family's options as a file or a card states them, or those of every run where that cannot be read."""
+    with contextlib.suppress(ProblemsError):
+        return RunConfig.from_dict({"family": family, "options": said}).options
+    return options_class(family)()
 
 
 def _keep(source: Path, folder: Path, config: RunConfig) -> None:

@@ -197,6 +197,22 @@ class Previews:
         found = self.session(entry).at_zero(entry.path, asked.request)
         return {"kind": "zero", "of": _name(entry, asked), **asdict(found)}
 
+    def adherence(self, entry: Entry, asked: Asked) -> Iterator[dict[str, Any]]:
+        """In which boxes the judge finds what they ask for, at each strength; nothing for pictures it cannot read."""
+        from pipelines.adherence import found_in_boxes, has_judge, readable
+
+        regions = asked.request.regions
+        if not regions or not readable(entry.base):
+            return
+        message: dict[str, Any] = {"kind": "adherence", "of": _name(entry, asked), "found": []}
+        message["hint"] = say("adherence_missing")
+        if has_judge():
+            ladder = self.session(entry).ladder(entry.path, asked.request, asked.strengths, balance=asked.balance)
+            found = found_in_boxes(ladder.images, regions)
+            unknown = ", ".join(str(number) for number, row in enumerate(found, 1) if row is None)
+            message |= {"found": found, "hint": say("adherence_unknown", boxes=unknown) if unknown else ""}
+        yield message
+
     def curve(self, entry: Entry, asked: Asked) -> Iterator[dict[str, Any]]:
         """Measure the strength curve and keep it with the adapter. Raises ProblemsError without its samples."""
         if entry.dataset is None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.judge import FOLDER, Judge, to_pixels
+from pipelines.judge import FOLDER, Judge, to_pixels
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data" / "openmoji"
 

@@ -9,6 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lora_web.library import Library
+from lora_web.previews import Previews
+from lora_web.site import Site
+from lora_web.workspace import Workspace
 from pipelines.adapters.contents import inspect
 from pipelines.checkpoints import adapters
 from pipelines.errors import ProblemsError
@@ -82,6 +86,21 @@ def test_leaves_as_a_file_or_a_base(branch: Path, tiny_base: Base, tmp_path: Pat
     export(branch, "merged", tmp_path / "merged")
     # The merged base has a trained branch: the smaller scopes work on it.
     assert session(tmp_path / "merged").render({}, REQUEST).tobytes() == ours.tobytes()
+
+
+def test_comes_back_into_the_library(branch: Path, tiny_base: Base, tmp_path: Path) -> None:
+    """It fits its base with the options it was trained with only, and is tried with them."""
+    site = Site(Workspace(tmp_path / "workspace"))
+    library, visitor = Library(site), site.workspace.visitor(None)
+    export(branch, "diffusers", tmp_path / "branch.safetensors")
+    name = library.take_in(visitor, tmp_path / "branch.safetensors", str(tiny_base("sd3")))
+    entry = library.entry(visitor, name)
+    assert (entry.family, entry.options.scope) == ("mmdit_layout", "whole")
+    assert {row["rank"] for row in library.layers(visitor, name)} == {0}
+    tried = Previews(tmp_path / "cache").session(entry)
+    assert difference(tried.render({entry.path: 1.0}, REQUEST), tried.render({}, REQUEST)) > 5
+    with pytest.raises(ProblemsError):
+        library.take_in(visitor, tmp_path / "branch.safetensors", str(tiny_base("sd1")))
 
 
 def test_checkpoints_are_adapters(branch: Path, tiny_base: Base) -> None:

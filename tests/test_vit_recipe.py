@@ -14,7 +14,7 @@ from bases.recipes.emoji import TRAINING_STYLES, read_nouns
 from bases.recipes.loop import Trainer
 from bases.recipes.train_judge import UNKNOWN, draw_batch, judge_loss
 from bases.recipes.vit_card import write_card
-from benchmarks.judge import Judge
+from pipelines.judge import Judge
 
 NOUNS = 6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 
 from lora_web.workspace import new_token
+from pipelines import worker
+from pipelines.config import DataConfig, RunConfig
+from pipelines.events import Finished
+from tests.layout_parts import configured
 from tests.web_parts import wait_for
 
 gr = pytest.importorskip("gradio")
@@ -123,6 +128,38 @@ def test_the_whole_journey(client: Any, pictures: Path, tiny_base: Callable[[str
 
     client.predict(me, api_name="/forget")
     assert "none of yours" in told(client, me, run, api_name="/status")
+
+
+@pytest.mark.slow
+def test_boxes_are_asked_for_where_the_family_reads_them(
+    demo: Any, client: Any, layouts: Path, tiny_base: Callable[[str], Path]
+) -> None:
+    me = new_token()
+    folder = demo.site.workspace.visitor(me).runs_folder()
+    run, other = new_token(), new_token()
+    worker.start(configured(tiny_base("layout"), layouts, steps=1), folder / run)
+    assert isinstance(list(worker.run(folder / run))[-1], Finished)
+    shutil.copytree(folder / run, folder / other)
+    (folder / other / "run.json").write_text(RunConfig(data=DataConfig(path="dataset")).to_json(), encoding="utf-8")
+
+    def pictures(**more: Any) -> list[bytes]:
+        paths = client.predict(me, run, "a disc", [0, 1], {"steps": 2, "seed": 3, **more}, api_name="/preview")
+        return [Path(path).read_bytes() for path in paths]
+
+    def refused(run: str, **more: Any) -> str:
+        return told(client, me, run, "a disc", [1], {"steps": 2, **more}, api_name="/preview")
+
+    boxes = [{"box": [0.1, 0.1, 0.5, 0.6], "caption": "a disc"}]
+    drawn = pictures(regions=boxes)
+    assert drawn != pictures()
+    assert pictures(regions=boxes, layout_scale=0) == pictures(layout_scale=0)
+    assert pictures(regions=boxes, layout_until=0) == pictures(layout_scale=0)
+    problems = refused(run, regions=[{"box": [0.5, 0, 0.1, 1]}, {"box": "all"}], layout_scale=9)
+    assert all(word in problems for word in ("regions, number 1", "regions, number 2", "layout_scale is 9"))
+    assert "regions are" in refused(run, regions="all")
+    assert "this base reads at most" in refused(run, regions=boxes * 50)
+    assert "settings must be" in refused(run, copies=3)
+    assert "regions, layout_scale are for families that read boxes" in refused(other, regions=[], layout_scale=1)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from lora_web.folders import ADAPTER
 from lora_web.site import Site
 from lora_web.slots import Slot
 from lora_web.tabs.image import ImageTab
+from lora_web.tabs.library import LibraryTab
 from lora_web.workspace import Visitor, Workspace
 from pipelines.config import DataConfig, RunConfig
 from pipelines.data.samples import import_dataset
@@ -60,8 +61,12 @@ def test_pictures_with_boxes_are_offered_with_their_captions_as_trained(
     prompt, boxes = tab.strength.layout.use(who, choices[1][1])
     assert prompt == "ink, a disc 1" and [box["caption"] for box in boxes] == ["disc 1", "paper"]
     assert tab.first_prompt(who) == tab.strength.layout.use(who, choices[0][1])
-    request = tab.strength.read(["0 … 2", prompt, "", 0, 2, 1, boxes, 1, 100]).request
+    values = ["0 … 2", prompt, "", 0, 2, 1, boxes, 1, 100]
+    entry = tab.watched(who)
+    request = tab.strength.read(entry, values).request
     assert [region.to_dict() for region in request.regions] == boxes
+    # Where adapters of all families are tried, those of the others are not asked for boxes.
+    assert tab.strength.read(replace(entry, family="stable_diffusion"), values).request.regions == ()
 
 
 @pytest.mark.parametrize("name", [None, "../x", ["a"], "0" * 64])
@@ -86,3 +91,16 @@ def test_a_run_of_another_family_is_not_shown_in_this_tab(site: Site, tab: Image
     assert opened is True and SLOT.run not in shown
     # What was opened once stays as its person left it.
     assert all(isinstance(each, dict) and each.get("__type__") == "update" for each in tab.open(who, True)[1:])
+
+
+def test_the_library_has_a_canvas_for_adapters_that_read_boxes(site: Site, layouts: Path) -> None:
+    shelf = LibraryTab(site)
+    with gr.Blocks() as demo, gr.Tabs(), gr.Tab():
+        shelf.build(gr.BrowserState({}), demo)
+    for family, shown in ((SLOT.family, True), ("stable_diffusion", False)):
+        visitor, who = state_with(site, layouts, family)
+        *_, drawing, numbers = shelf.look(who | {"adapter": "a" * 32})
+        assert drawing.visible == numbers.visible == shown
+        assert shelf.strength.layout
+        assert len(shelf.strength.layout.offer(who | {"adapter": "a" * 32}).choices) == 6
+        site.forget(visitor)

@@ -6,9 +6,10 @@ import html
 import json
 import math
 import re
+import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from lora_web.entries import Entry
 from lora_web.ladder import ladder
 from lora_web.previews import SPANS, Asked, Previews, read_asked, read_request
+from pipelines import adherence, bases
 from pipelines.data.plain import MAX_CAPTION
 from pipelines.data.regions import READ_REGIONS, Region
 from pipelines.errors import ProblemsError
@@ -120,13 +122,39 @@ def test_a_drawn_ladder_waits_for_nobody(tiny_base: Callable[[str], Path], tmp_p
     assert previews.ready(entries[1])
 
 
+def test_boxes_are_judged_where_the_judge_can_read_the_drawings(
+    tiny_base: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "bases" / "tiny-layout"
+    shutil.copytree(tiny_base("layout"), base)
+    entry = _entry(base, tmp_path / "home", "mmdit_layout")
+    boxes = [BOX, {**BOX, "caption": "a quux"}]
+    asked = Asked(read_request("a fox", "", 0, 1, 1.0, boxes, 1, 100))
+    previews = Previews(tmp_path / "cache")
+    assert list(previews.adherence(entry, asked)) == []
+
+    monkeypatch.setattr(bases, "BUNDLED_FOLDER", base.parent)
+    monkeypatch.setitem(bases.BUNDLED, base.name, bases.Bundled(base.name, entry.family, "Tiny", "CC BY 4.0", 64))
+    entry = replace(entry, base=base.name)
+    (message,) = previews.adherence(entry, asked)
+    fox, quux = message["found"]
+    assert message["of"] == previews.ladder(entry, asked)["of"]
+    assert [type(each) for each in fox] == [bool] * len(asked.strengths) and quux is None
+    assert "box 2" in message["hint"]
+    assert list(previews.adherence(entry, Asked(read_request("a fox", "", 0, 1, 1.0)))) == []
+
+    monkeypatch.setattr(adherence, "FOLDER", tmp_path)
+    (message,) = previews.adherence(entry, asked)
+    assert message["found"] == [] and "not part of this copy" in message["hint"]
+
+
 def _by_a_browser(value: Any) -> Any:
     """What `JSON.stringify` makes of it, read again."""
     whole = partial(re.sub, r"\b(\d+)\.0\b", r"\1")
     return json.loads(whole(json.dumps(value)))
 
 
-def _entry(base: Path, home: Path) -> Entry:
+def _entry(base: Path, home: Path, family: str = "stable_diffusion") -> Entry:
     import torch
 
     from pipelines import registry
@@ -135,7 +163,7 @@ def _entry(base: Path, home: Path) -> Entry:
     from pipelines.bases import find_base
     from tests.adapter_parts import random_layers
 
-    model = registry.create("stable_diffusion").load(find_base(str(base)), torch.device("meta"), torch.float32).model
+    model = registry.create(family).load(find_base(str(base)), torch.device("meta"), torch.float32).model
     home.mkdir()
     write_adapter(home / "adapter.safetensors", random_layers(shapes(model)), form="diffusers", metadata={})
-    return Entry(home / "adapter.safetensors", "stable_diffusion", str(base), None, "t", home)
+    return Entry(home / "adapter.safetensors", family, str(base), None, "t", home)

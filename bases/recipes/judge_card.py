@@ -16,7 +16,7 @@ Says which of 182 everyday nouns and which of five drawing styles (noto, twemoji
 picture shows. It exists to measure the bundled base and adapters trained on it; nothing is trained with it.
 
 A stock `ResNetForImageClassification` of 1.3 M parameters in fp16, on 64 x 64 pixels in [-1, 1]. The first 182 labels
-are the nouns, the last five the styles; each group has its own softmax. `benchmarks/judge.py` loads it, and
+are the nouns, the last five the styles; each group has its own softmax. `pipelines/judge.py` loads it, and
 `python -m bases.recipes.train_judge` makes one like it (ten to thirty minutes on one core, by how idle it is).
 
 ## Data

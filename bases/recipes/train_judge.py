@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from benchmarks.judge import STYLE_PREFIX, Judge
+from pipelines.judge import STYLE_PREFIX, Judge
 
 from . import emoji
 from .distort import distort, outline

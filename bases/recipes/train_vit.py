@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from benchmarks.judge import SIZE, STYLE_PREFIX, Judge
+from pipelines.judge import SIZE, STYLE_PREFIX, Judge
 
 from . import emoji
 from .distort import distort

@@ -60,7 +60,8 @@ class Grid:
             problems = [say("grid_unknown", name=name) for name in names if name not in found]
             if problems or not names:
                 raise ProblemsError(problems or say("grid_empty"))
-            asked, rows = self.panel.read(values), [(name, found[name]) for name in names]
+            rows = [(name, found[name]) for name in names]
+            asked = self.panel.read(rows[0][1], values)
             sheet = self.panel.site.previews.sheet(rows, asked)
             path = served_path(rows[0][1], "grid.png", self.panel.site.served)
             path.write_bytes(sheet)

@@ -8,8 +8,9 @@ import gradio as gr
 
 from pipelines.data.samples import Sample
 from pipelines.errors import ProblemsError
+from pipelines.registry import family_class
 
-from ..entries import trained_on
+from ..entries import Entry, trained_on
 from ..regions import canvas
 from ..text import say, spoken
 from . import QUICK
@@ -26,15 +27,18 @@ class Layout:
 
     def __init__(self, panel: Strength, prefix: str):
         self.panel, self.prefix = panel, prefix
-        gr.Markdown(f"#### {say('boxes')}")
-        # Filled when it is opened: by then there may be a run.
-        self.samples = gr.Dropdown([], label=say("layout_of"), info=say("layout_of_help"), elem_id=f"{prefix}layout-of")
-        self.canvas = canvas(f"{prefix}canvas")
+        with gr.Column() as self.drawing:
+            gr.Markdown(f"#### {say('boxes')}")
+            # Filled when it is opened: by then there may be a run.
+            self.samples = gr.Dropdown(
+                [], label=say("layout_of"), info=say("layout_of_help"), elem_id=f"{prefix}layout-of"
+            )
+            self.canvas = canvas(f"{prefix}canvas")
         self.fields: list[Any] = [self.canvas]
 
     def knobs(self) -> None:
         """Lay out the numbers, among the other settings of a preview."""
-        with gr.Row():
+        with gr.Row() as self.numbers:
             self.fields.append(
                 gr.Number(
                     1, label=say("layout_scale"), info=say("layout_scale_help"), step=0.1, min_width=140,
@@ -47,6 +51,17 @@ class Layout:
                     elem_id=f"{self.prefix}layout-until",
                 )
             )  # fmt: skip
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `view` updates."""
+        return [self.drawing, self.numbers]
+
+    @staticmethod
+    def view(entry: Entry | None) -> list[Any]:
+        """Updates of `outputs`, where adapters of every family are tried: it is there for those that read boxes."""
+        shown = entry is not None and reads_boxes(entry)
+        return [gr.Column(visible=shown), gr.Row(visible=shown)]
 
     def connect(self) -> None:
         """Events of this part alone."""
@@ -72,6 +87,11 @@ class Layout:
         except ProblemsError:
             return []
         return [sample for sample in samples if sample.regions][:_OFFERED]
+
+
+def reads_boxes(entry: Entry) -> bool:
+    """Whether the family of an adapter reads boxes."""
+    return family_class(entry.family).reads_regions
 
 
 def _called(sample: Sample) -> str:

@@ -18,7 +18,7 @@ from ..site import Site
 from ..text import say, spoken
 from . import QUICK, SLOW
 from .grid import Grid
-from .layout import Layout
+from .layout import Layout, reads_boxes
 
 # What can go wrong while a model is loaded or a picture drawn, beside what is asked for wrongly.
 FAULTS = (RuntimeError, OSError, MemoryError)
@@ -109,23 +109,26 @@ class Strength:
         """Updates of `outputs`: there is an adapter to try, or not."""
         return [gr.Button(interactive=usable) for _ in self.outputs]
 
-    def read(self, values: Any) -> Asked:
-        """What the fields ask for. Raises ProblemsError."""
+    def read(self, entry: Entry, values: Any) -> Asked:
+        """What the fields ask for of an adapter. Raises ProblemsError."""
         span, *request = values
+        if self.layout and not reads_boxes(entry):
+            # What was drawn for another adapter.
+            del request[-len(self.layout.fields) :]
         return Asked(read_request(*request), span if span in SPANS else next(iter(SPANS)))
 
     def recall(self, state: Any, *values: Any) -> list[Any]:
         """The ladder for a prompt if it was drawn before: it does not wait for what is being drawn for others."""
 
         def look() -> Iterator[dict[str, Any]]:
-            entry, asked = self.source(state), self.read(values)
+            entry, asked = self._asked(state, values)
             yield self.site.previews.recall(entry, asked) or {"kind": "wait", "text": say("waiting.turn")}
 
         return next(self._told(look))
 
     def picture(self, state: Any, *values: Any) -> Iterator[list[Any]]:
         """The ladder of strengths for a prompt."""
-        yield from self._told(lambda: self._draw(self.source(state), self.read(values)))
+        yield from self._told(lambda: self._draw(*self._asked(state, values)))
 
     def again(self, state: Any, event: gr.EventData) -> Iterator[list[Any]]:
         """The same ladder with a group of layers at another multiple."""
@@ -144,7 +147,7 @@ class Strength:
         """Measure the strength curve, keep it with the adapter and draw it beside the ladder."""
 
         def draw() -> Iterator[dict[str, Any]]:
-            entry, asked = self.source(state), self.read(values)
+            entry, asked = self._asked(state, values)
             yield from self._draw(entry, asked)
             yield from self.site.previews.curve(entry, asked)
 
@@ -153,7 +156,7 @@ class Strength:
     def contact_sheet(self, state: Any, *values: Any) -> list[Any]:
         """The ladder of the fields as one picture to keep."""
         try:
-            entry, asked = self.source(state), self.read(values)
+            entry, asked = self._asked(state, values)
             path = served_path(entry, "sheet.png", self.site.served)
             path.write_bytes(self.site.previews.sheet([("", entry)], asked))
             return [{"path": str(path), "name": path.name}, ""]
@@ -168,8 +171,12 @@ class Strength:
         except (ProblemsError, *FAULTS) as error:
             return [None, self.tell("failed_export", error)]
 
+    def _asked(self, state: Any, values: Any) -> tuple[Entry, Asked]:
+        entry = self.source(state)
+        return entry, self.read(entry, values)
+
     def _draw(self, entry: Entry, asked: Asked) -> Iterator[dict[str, Any]]:
-        """What the ladder component is told while a ladder is made: what it waits for, the ladder, the proof."""
+        """What the ladder component is told while a ladder is made: what it waits for, the ladder, what it proves."""
         previews = self.site.previews
         if not previews.ready(entry):
             yield {"kind": "wait", "text": say("waiting.load")}
@@ -178,6 +185,7 @@ class Strength:
             yield {"kind": "wait", "text": say("waiting.draw", count=len(asked.strengths))}
         yield previews.ladder(entry, asked)
         yield previews.zero(entry, asked)
+        yield from previews.adherence(entry, asked)
 
     def _told(self, draw: Any) -> Iterator[list[Any]]:
         """Messages of the ladder as updates of the page; what goes wrong as sentences."""

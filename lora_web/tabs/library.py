@@ -17,6 +17,7 @@ from ..cards import TITLE_LENGTH, picture_of_uri, set_cover
 from ..entries import Entry
 from ..library import Library
 from ..panels import QUICK, SLOW, confirmed
+from ..panels.layout import Layout
 from ..panels.strength import FAULTS, Strength
 from ..shelf import cards_for, layer_tables, particulars, shelf
 from ..site import Site
@@ -55,6 +56,8 @@ class LibraryTab:
                 self._lay_out_detail()
         # Everything that changes with the chosen adapter.
         self.chosen = [self.detail, self.name, self.facts, self.layers, self.strength.ladder, *self.strength.outputs]
+        assert self.strength.layout
+        self.chosen += self.strength.layout.outputs
         self._connect(opened)
 
     def _lay_out_import(self) -> None:
@@ -91,7 +94,7 @@ class LibraryTab:
         with gr.Accordion(say("library.layers"), open=False, elem_id="library-layers") as self.fold:
             self.layers = gr.HTML("", apply_default_css=False, min_height=40)
         gr.Markdown(f"## {say('library.try')}")
-        self.strength = Strength(self.site, self.who, self.source, self.others, prefix="library-")
+        self.strength = Strength(self.site, self.who, self.source, self.others, prefix="library-", boxes=True)
         with gr.Row():
             self.cover = gr.Button(say("library.cover"), min_width=150, elem_id="library-cover")
             self.delete = gr.Button(say("library.delete"), variant="stop", min_width=100, elem_id="library-delete")
@@ -227,6 +230,7 @@ class LibraryTab:
             "",
             None,
             *self.strength.view(usable),
+            *Layout.view(card.entry if card else None),
         ]
 
 

@@ -25,5 +25,9 @@ WORDS = {
         "settings must be an object with some of {names}",
         "settings 应为包含 {names} 中若干项的对象",
     ),
+    "api_no_boxes": (
+        "{names} are for families that read boxes, which {family} does not; leave them out",
+        "{names} 只适用于能读取方框的模型家族，{family} 不能读取；请去掉这些设置",
+    ),
     "api_failed": ("This could not be done: {reason}", "操作未能完成：{reason}"),
 }

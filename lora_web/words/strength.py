@@ -109,6 +109,23 @@ WORDS = {
     "overlay_over": ("Picture with boxes", "图片加方框"),
     "overlay_alone": ("Boxes alone", "仅方框"),
     "overlay_has": ("Boxes asked for: {boxes}", "所要求的方框：{boxes}"),
+    "adherence": ("What is found in its box", "在各自方框中找到了什么"),
+    "adherence_box": ("Box", "方框"),
+    "adherence_yes": ("found", "找到"),
+    "adherence_no": ("not found", "未找到"),
+    "adherence_help": (
+        "Measured by the judge that comes with the program, a small model that knows everyday nouns. Found: the noun "
+        "of the caption is among its first five for what is in the box.",
+        "由程序自带的评判模型测得，这是一个认识日常名词的小模型：“找到”表示说明文字中的名词在它对方框内容的前五个判断之中。",
+    ),
+    "adherence_unknown": (
+        "Not measured: box {boxes}. The judge does not know what the caption names, or it names several things.",
+        "未测量的方框：{boxes}。评判模型不认识说明文字中的事物，或者其中提到了多个事物。",
+    ),
+    "adherence_missing": (
+        "The judge is not part of this copy of the program, so what is in the boxes is not measured.",
+        "这份程序不带评判模型，因此不测量方框中的内容。",
+    ),
     "grid": ("Compare checkpoints or adapters", "对比检查点或适配器"),
     "grid_of": ("Rows of the grid", "表格的行"),
     "grid_help": (
