@@ -67,8 +67,10 @@ class Editor:
         config = RunConfig(family=family)
         data = {name.rpartition(".")[2]: getattr(config.data, name.rpartition(".")[2]) for name in FOLLOWED[1:]}
         limits = site.workspace.limits
+        words = {key[len(_EDIT) :]: say(key) for key in WORDS if key.startswith(_EDIT)}
+        draws = family_class(family).reads_regions
         settings = {
-            "words": {key[len(_EDIT) :]: say(key) for key in WORDS if key.startswith(_EDIT)},
+            "words": words | ({"no_pictures": words["no_layouts"]} if draws else {}),
             "family": family,
             "limits": {
                 "files": limits.files,
@@ -77,7 +79,7 @@ class Editor:
                 "example": self.example_folder.is_dir(),
                 "describe": not site.hosted or bool(_offered()),
                 "models": _offered(),
-                "regions": drawing() if family_class(family).reads_regions else None,
+                "regions": drawing() if draws else None,
                 "settings": {"base": config.base, "data": data},
             },
         }

@@ -102,6 +102,11 @@ WORDS = {
         "No pictures yet. Add your own, or use the example: 18 small drawings in one style.",
         "还没有图片。添加你自己的，或使用示例：18 张同一风格的小画。",
     ),
+    "edit.no_layouts": (
+        "No pictures yet. Add your own and draw boxes on them, or use the example: 18 small scenes with a box around "
+        "each thing.",
+        "还没有图片。添加你自己的并在上面画方框，或使用示例：18 个小场景，每样东西都有方框。",
+    ),
     "edit.count": ("{count} pictures ready.", "{count} 张图片已就绪。"),
     "edit.one": (
         "1 picture ready. That is enough to try; 10 to 20 teach more.",
