@@ -178,9 +178,8 @@ class Library:
         self.site.check(RunConfig(base=base))
         bundled = BUNDLED.get(base)
         said = facts["config"] or {}
-        named = said.get("family")
-        known = isinstance(named, str) and named in FAMILIES
-        families = [bundled.family] if bundled else [named] if known else reading(find_base(base))
+        named = str(said.get("family"))
+        families = [bundled.family] if bundled else [named] if named in FAMILIES else reading(find_base(base))
         # What was trained whole fits only with the options it was trained with, anything else with those of every run.
         options = said.get("options", {}) if facts["variant"] == "whole" else {}
         problems: tuple[str, ...] = ()
