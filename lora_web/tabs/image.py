@@ -51,6 +51,7 @@ class ImageTab:
         self.who, slot = who, self.slot
         tab = Context.block
         assert isinstance(tab, gr.Tab) and isinstance(tab.parent, gr.Tabs)
+        self.tabs = tab.parent
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self.pictures = Pictures(self.site, slot, self.example)
@@ -76,7 +77,7 @@ class ImageTab:
         self._connect()
         everything = [who, *self.pictures.outputs, *self.run, *self.settings.components, self.settings.past]
         if slot.family == FIRST:
-            arrived = demo.load(spoken(self.arrive), [who], [tab.parent, *everything], **QUICK)
+            arrived = demo.load(spoken(self.arrive), [who], [self.tabs, *everything], **QUICK)
             arrived.then(None, [who], js=SET_URL).then(**self.settings.look_again)
         else:
             # Nobody waits for a tab that is not looked at. It is read once: what is written in it then stays.
@@ -128,7 +129,10 @@ class ImageTab:
         if asked and named:
             named.watch(who, asked.name)
         looked_at = next((slot for slot in SLOTS if slot.run == who.get(WATCHED) and slot.run in who), self.slot)
-        return [gr.skip() if looked_at == self.slot else gr.Tabs(selected=looked_at.family), *self._restore(who)]
+        # A family that is reached by other ways only has no tab.
+        tabs = {tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)} - {self.slot.family}
+        shown = gr.Tabs(selected=looked_at.family) if looked_at.family in tabs else gr.skip()
+        return [shown, *self._restore(who)]
 
     def open(self, state: Any, opened: Any) -> list[Any]:
         """The tab was opened: what this browser had in it, the first time."""
