@@ -32,7 +32,10 @@ class Bundled:
 
 BUNDLED = {
     base.name: base
-    for base in (Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),)
+    for base in (
+        Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),
+        Bundled("emoji-mmdit", "mmdit_layout", "Emoji scenes (128 px, runs on any laptop)", "CC BY 4.0", 128),
+    )
 }
 
 
