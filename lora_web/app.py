@@ -22,12 +22,12 @@ from .intake import Intake
 from .languages import LanguageChoice
 from .panels.trust import Trust
 from .site import Site
-from .tabs import library, runs, stable_diffusion
+from .tabs import library, mmdit_layout, runs, stable_diffusion
 from .text import LANGUAGES, say, speaking
 from .theme import CSS, FAVICON, theme
 from .workspace import Limits, Workspace
 
-TABS = (stable_diffusion, library, runs)
+TABS = (stable_diffusion, mmdit_layout, library, runs)
 _HOUR = 3600
 
 

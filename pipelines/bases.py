@@ -39,6 +39,11 @@ BUNDLED = {
 }
 
 
+def bundled_base(family: str) -> str:
+    """The name of the base that ships for a family; empty when there is none."""
+    return next((base.name for base in BUNDLED.values() if base.family == family), "")
+
+
 @dataclass(frozen=True)
 class Known:
     """A base on the Hub that people train on, so that the page can name it before it is downloaded."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .bases import bundled_base
 from .errors import Problem, ProblemsError, shown
 
 FORMAT_VERSION = 1
@@ -129,7 +130,9 @@ class RunConfig:
     """All that a run is: the same config and samples give the same adapter."""
 
     family: str = knob("stable_diffusion", "Which family of models.", length=64)
-    base: str = knob("emoji-sd", "Name of a bundled base, a folder, a single-file checkpoint, or a Hub id.")
+    base: str = knob(
+        "", "Name of a bundled base, a folder, a single-file checkpoint, or a Hub id. Empty: the family's bundled base."
+    )
     data: DataConfig = field(default_factory=DataConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -140,6 +143,8 @@ class RunConfig:
             from .registry import options_class
 
             object.__setattr__(self, "options", options_class(self.family)())
+        if self.base == "":
+            object.__setattr__(self, "base", bundled_base(self.family))
 
     def problems(self) -> list[str]:
         """Every problem in every field, as sentences that begin with the dotted name of the field."""
@@ -150,6 +155,8 @@ class RunConfig:
             found.append(_no_family(self.family))
         elif isinstance(self.family, str) and not isinstance(self.options, options_class(self.family)):
             found.append(f"options is {shown(self.options)}, must be {options_class(self.family).__name__}")
+        if self.base == "":
+            found.append(f"base is empty, must name one: family {shown(self.family)} has none that is bundled")
         if not found:
             if not self.data.path:
                 found.append("data.path is empty, must name a folder, zip file or picture")
