@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from PIL import Image
+from safetensors.torch import load_file
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines import registry
 from pipelines.bases import find_base
@@ -20,6 +23,7 @@ from pipelines.mmdit_layout import LayoutOptions
 from pipelines.preview import PreviewSession
 from pipelines.randomness import Randomness
 from tests.test_train import tiny_config
+from tests.tiny import SD35, tiny_mmdit
 
 Base = Callable[[str], Path]
 BOXES = (Region((0.1, 0.1, 0.5, 0.6), "a disc"), Region((0.55, 0.3, 0.95, 0.9), "a square"))
@@ -51,3 +55,21 @@ def difference(one: Image.Image, other: Image.Image) -> int:
     """Largest difference of any channel of any pixel, in 1/255."""
     first, second = (np.asarray(picture, dtype=np.int16) for picture in (one, other))
     return int(np.abs(first - second).max())
+
+
+def stock_pipeline(base: Path, t5: Any = None, t5_tokenizer: Any = None) -> StableDiffusion3Pipeline:
+    """The stock pipeline of a base whose branch is left out."""
+    net = tiny_mmdit(joint_attention_dim=36, pooled_projection_dim=32, **SD35)
+    state = load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
+    net.load_state_dict({name: value for name, value in state.items() if "layout" not in name})
+    return StableDiffusion3Pipeline(
+        transformer=net,
+        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(base / "scheduler"),
+        vae=AutoencoderKL.from_pretrained(base / "vae"),
+        text_encoder=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(base / "tokenizer"),
+        text_encoder_2=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2"),
+        tokenizer_2=CLIPTokenizer.from_pretrained(base / "tokenizer_2"),
+        text_encoder_3=t5,
+        tokenizer_3=t5_tokenizer,
+    )

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import RunConfig, command_line, leaves, settings_of, with_settings, with_values
+from pipelines.bases import bundled_base
+from pipelines.config import DataConfig, RunConfig, command_line, leaves, settings_of, with_settings, with_values
 from pipelines.errors import Problem, ProblemsError
 from pipelines.registry import FAMILIES
 
@@ -21,7 +22,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 def complete(family: str = "stable_diffusion") -> RunConfig:
     """A config without problems."""
-    config = RunConfig(family=family)
+    config = RunConfig(family=family, base=bundled_base(family) or "somebody/model")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, path="pictures"))
 
 
@@ -104,9 +105,17 @@ def test_every_field_explains_itself_and_accepts_its_bounds(family: str, name: s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_defaults_lack_only_the_data(family: str) -> None:
-    (problem,) = RunConfig(family=family).problems()
+    own = bundled_base(family)
+    assert RunConfig(family=family).base == own
+    (problem,) = RunConfig(family=family, base=own or "somebody/model").problems()
     assert problem.startswith("data.path is empty")
     assert complete(family).validate() == complete(family)
+
+
+def test_a_family_without_a_base_of_its_own_must_be_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.bases.BUNDLED", {})
+    problems = RunConfig(data=DataConfig(path="pictures")).problems()
+    assert problems == ["base is empty, must name one: family 'stable_diffusion' has none that is bundled"]
 
 
 def test_resolution_must_be_a_multiple_of_8() -> None:

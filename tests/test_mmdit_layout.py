@@ -12,10 +12,7 @@ from typing import Any
 import peft
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from pipelines.__main__ import main
 from pipelines.adapters.attach import attach
@@ -29,12 +26,22 @@ from pipelines.export import export
 from pipelines.fit import fit
 from pipelines.memory import estimate
 from pipelines.mmdit_layout import SCOPES, LayoutOptions
-from pipelines.nets.layout_mmdit import CREATILAYOUT, Layout, LayoutMMDiT
+from pipelines.nets.layout_mmdit import Layout, LayoutMMDiT
 from pipelines.preview import PreviewSession
 from pipelines.train import ADAPTER_FILE, train
-from tests.layout_parts import BOXES, REQUEST, Base, batch_of, configured, difference, loaded, session
+from tests.layout_parts import (
+    BOXES,
+    REQUEST,
+    Base,
+    batch_of,
+    configured,
+    difference,
+    loaded,
+    session,
+    stock_pipeline,
+)
 from tests.test_train import digest, losses
-from tests.tiny import SD35, tiny_mmdit, tiny_t5
+from tests.tiny import tiny_mmdit
 
 
 @pytest.fixture(scope="module")
@@ -96,33 +103,6 @@ def test_a_base_without_a_trained_branch_is_refused(tiny_base: Base, tmp_path: P
         loaded(tmp_path / "fresh")
 
 
-def test_a_transformer_as_creatilayout_published_it(tiny_base: Base, tmp_path: Path) -> None:
-    """In the place of the transformer of an SD3 folder: its names, its config, several files."""
-    base = tmp_path / "base"
-    shutil.copytree(tiny_base("layout3"), base)
-    expected = LayoutMMDiT.from_pretrained(base / "transformer")
-    config = json.loads((base / "transformer" / "config.json").read_text())
-    config |= {"_class_name": "SiamLayoutSD3Transformer2DModel", "attention_type": "layout"}
-    config["max_boxes_per_image"] = config.pop("max_boxes")
-    shutil.rmtree(base / "transformer")
-    (base / "transformer").mkdir()
-    (base / "transformer" / "config.json").write_text(json.dumps(config))
-    state = {}
-    for name, value in expected.state_dict().items():
-        for theirs, ours in CREATILAYOUT.items():
-            name = name.replace(ours, theirs)
-        state[name] = value.contiguous()
-    for number in range(2):
-        part = dict(list(state.items())[number::2])
-        save_file(part, base / "transformer" / f"diffusion_pytorch_model-0000{number + 1}-of-00002.safetensors")
-    net = loaded(base)[1].model["transformer"]
-    assert net.state_dict().keys() == expected.state_dict().keys() and net.config.max_boxes == expected.config.max_boxes
-    assert all(torch.equal(value, expected.state_dict()[name]) for name, value in net.state_dict().items())
-    (base / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ProblemsError, match="cannot be loaded"):
-        loaded(base)
-
-
 def test_what_is_no_base_of_this_family_is_told(tiny_base: Base, tmp_path: Path) -> None:
     (tmp_path / "one.safetensors").write_bytes(b"")
     cases = {"StableDiffusionPipeline": tiny_base("sd1"), "single file": tmp_path / "one.safetensors"}
@@ -171,24 +151,6 @@ def test_of_more_boxes_than_fit_the_largest_count(tiny_base: Base) -> None:
         family.preview(parts, replace(REQUEST, regions=many))
 
 
-def stock_pipeline(base: Path, t5: Any = None, t5_tokenizer: Any = None) -> StableDiffusion3Pipeline:
-    """The stock pipeline of a base whose branch is left out."""
-    net = tiny_mmdit(joint_attention_dim=36, pooled_projection_dim=32, **SD35)
-    state = load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
-    net.load_state_dict({name: value for name, value in state.items() if "layout" not in name})
-    return StableDiffusion3Pipeline(
-        transformer=net,
-        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(base / "scheduler"),
-        vae=AutoencoderKL.from_pretrained(base / "vae"),
-        text_encoder=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(base / "tokenizer"),
-        text_encoder_2=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2"),
-        tokenizer_2=CLIPTokenizer.from_pretrained(base / "tokenizer_2"),
-        text_encoder_3=t5,
-        tokenizer_3=t5_tokenizer,
-    )
-
-
 def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
     """Text encoders, shift, guidance and decoding as StableDiffusion3Pipeline does it."""
     base = tiny_base("layout3")
@@ -206,54 +168,6 @@ def test_layout_off_is_the_stock_pipeline(tiny_base: Base) -> None:
     for off in ({"layout_scale": 0.0}, {"layout_until": 0.0}):
         assert difference(family.preview(parts, replace(REQUEST, **off)).images[0], theirs) <= 1
     assert difference(family.preview(parts, REQUEST).images[0], theirs) > 5
-
-
-@pytest.fixture(scope="module")
-def with_t5(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base that has a T5 as well."""
-    base = tmp_path_factory.mktemp("t5") / "base"
-    shutil.copytree(tiny_base("layout3"), base)
-    torch.manual_seed(0)
-    model, tokenizer = tiny_t5(36)
-    model.save_pretrained(base / "text_encoder_3")
-    tokenizer.save_pretrained(base / "tokenizer_3")
-    index = json.loads((base / "model_index.json").read_text())
-    index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5TokenizerFast"]}
-    (base / "model_index.json").write_text(json.dumps(index))
-    return base
-
-
-def test_t5_is_read_where_it_is_wanted(with_t5: Path) -> None:
-    (without, _), (wanted, parts) = loaded(with_t5), loaded(with_t5, t5="full")
-    base, model = with_t5, T5EncoderModel.from_pretrained(with_t5 / "text_encoder_3")
-    tokenizer = T5TokenizerFast.from_pretrained(with_t5 / "tokenizer_3")
-    assert without.cache_key(find_base(str(base))) != wanted.cache_key(find_base(str(base)))
-    text, pooled = parts.rest["captions"](["a disc", ""])
-    stock = stock_pipeline(base, model.eval(), tokenizer)
-    expected = stock.encode_prompt(["a disc", ""], None, None, do_classifier_free_guidance=False)
-    torch.testing.assert_close(text, expected[0])
-    torch.testing.assert_close(pooled, expected[2])
-    plain, _ = loaded(base)[1].rest["captions"](["a disc", ""])
-    assert torch.equal(plain[:, :16], text[:, :16]) and not plain[:, 16:].any() and text[:, 16:].any()
-
-
-@pytest.mark.parametrize("form", ["8bit", "4bit"])
-def test_a_t5_in_few_bits_says_nearly_the_same(with_t5: Path, form: str) -> None:
-    """Quantized by bitsandbytes, on the CPU too."""
-    reader, other = (loaded(with_t5, t5=each)[1].rest["captions"] for each in ("full", form))
-    (whole, pooled), (small, same) = reader(["a disc"]), other(["a disc"])
-    assert torch.equal(pooled, same) and torch.equal(whole[:, :16], small[:, :16])
-    whole, small = whole[:, 16:], small[:, 16:]
-    assert 0 < (whole - small).norm() < 0.2 * whole.norm()
-    model = other._loaded["text_encoder_3"][1]
-    kinds = {parameter.dtype for parameter in model.parameters() if parameter.ndim == 2}
-    assert kinds & {torch.int8, torch.uint8}
-
-
-def test_few_bits_need_their_library(with_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ProblemsError, match=r"options.t5 is 4bit.*pip install bitsandbytes"):
-        loaded(with_t5, t5="4bit")
 
 
 def test_no_boxes_are_not_layout_off(tiny_base: Base) -> None:

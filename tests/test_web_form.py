@@ -59,7 +59,8 @@ def test_bundled_bases_come_first_with_license_and_size() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reading_is_the_inverse_of_showing(family: str) -> None:
-    config = with_values(RunConfig(family=family), {"data.path": "dataset", "train.steps": 7, "adapter.alpha": 3.0})
+    settings = {"base": "somebody/model", "data.path": "dataset", "train.steps": 7, "adapter.alpha": 3.0}
+    config = with_values(RunConfig(family=family), settings)
     every = form.fields(family)
     assert form.read(family, every, form.show(config, every)) == config
     # A browser knows one kind of number.
