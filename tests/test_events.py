@@ -12,6 +12,7 @@ import pytest
 from pipelines.events import KINDS, Event, Failed, Prepared, Step, from_json
 
 SAMPLES: dict[Any, Any] = {int: 3, float: 0.1 + 0.2, str: "zwölf\n狐", tuple[str, ...]: ("a", 'b "quoted"')}
+SAMPLES |= {float | None: 2.5, dict[str, float]: {"block 1": 0.25}}
 
 
 def sample(kind: type[Event]) -> Event:
