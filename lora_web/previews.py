@@ -36,7 +36,7 @@ SPANS = {
 }
 FORMS = ("diffusers", "kohya", "peft", "a1111")
 _GROUPS = 16
-# What a page sends back of a request it was given.
+# What a page is told of a request, and sends back of it.
 _REQUESTED = ("prompt", "negative_prompt", "seed", "steps", "guidance", "regions", "layout_scale", "layout_until")
 
 
@@ -91,6 +91,11 @@ def _read_boxes(boxes: Any) -> tuple[Region, ...]:
     if len(regions) > READ_REGIONS:
         raise ProblemsError(say("region.full", most=READ_REGIONS))
     return regions
+
+
+def plain(request: PreviewRequest) -> dict[str, Any]:
+    """A request as a page has it, in JSON types."""
+    return {name: value for name, value in asdict(request).items() if name in _REQUESTED}
 
 
 def read_asked(values: Any) -> Asked:
@@ -174,7 +179,7 @@ class Previews:
             "strengths": list(ladder.strengths),
             "images": [data_uri(image) for image in ladder.images],
             "base": data_uri(ladder.base),
-            "request": asdict(asked.request),
+            "request": plain(asked.request),
             "span": asked.span,
             "balance": dict(asked.balance),
             "groups": session.groups(entry.path),
@@ -243,7 +248,7 @@ class Previews:
             for label, each in entries
         )
         base = Path(first.base).name
-        facts = {**{name: str(value) for name, value in asdict(request).items()}, "base": base}
+        facts = {**{name: str(value) for name, value in plain(request).items()}, "base": base}
         facts |= {"strengths": " ".join(strength_columns(asked.strengths)), "balance": json.dumps(dict(asked.balance))}
         facts["adapters"] = json.dumps([label or each.title for label, each in entries], ensure_ascii=False)
         heading = say("sheet_heading", **facts)
@@ -258,8 +263,8 @@ def _name(entry: Entry, asked: Asked) -> str:
     """Names a ladder, so that the page knows what a late answer is about."""
     from pipelines.adapters.identity import identity
 
-    plain = json.dumps([identity(entry.path), asdict(asked)], sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]
+    parts = [identity(entry.path), plain(asked.request), asked.span, dict(asked.balance)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def export_for_browser(entry: Entry, form: str, served: Path) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
-from lora_web.previews import SPANS, read_request
+from lora_web.previews import SPANS, plain, read_request
 from lora_web.text import LANGUAGES, say, speaking, spoken
 from lora_web.workspace import Workspace
 from tests.browser_parts import chromium
@@ -38,7 +37,7 @@ def messages() -> Iterator[dict[str, Any]]:
     """A ladder of three boxes, then what was found in them."""
     boxes = [{"box": [i / 3, 0.1, (i + 1) / 3 - 0.02, 0.9], "caption": caption} for i, caption in enumerate(CAPTIONS)]
     span, strengths = next(iter(SPANS.items()))
-    request = asdict(read_request("a fox", "", 0, 2, 4.0, boxes, 1, 100))
+    request = plain(read_request("a fox", "", 0, 2, 4.0, boxes, 1, 100))
     images = [picture(30 * i) for i in range(len(strengths))]
     about: dict[str, Any] = {"of": "a", "about": "a", "span": span, "balance": {}, "groups": [], "request": request}
     measured: dict[str, Any] = {"curve": None, "recommended": None}
