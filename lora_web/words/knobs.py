@@ -6,7 +6,10 @@ Options of a family are named `<family>:options.<name>`. tests/test_words.py fai
 from __future__ import annotations
 
 CHINESE: dict[str, tuple[str, str]] = {
-    "base": ("基础模型", "内置基础模型的名称、本地文件夹、单个 .safetensors 文件，或 Hugging Face Hub 的 id。"),
+    "base": (
+        "基础模型",
+        "内置基础模型的名称、本地文件夹、单个 .safetensors 文件，或 Hugging Face Hub 的 id。留空则使用自带的基础模型。",
+    ),
     "data.resolution": ("训练分辨率", "正方形训练图片的边长；其他比例的图片取相同面积。"),
     "data.buckets": ("按比例分组", "按长宽比给图片分组，而不是全部裁成正方形。"),
     "data.caption": ("通用说明文字", "没有自己说明文字的图片都用这一句。"),
