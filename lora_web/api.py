@@ -20,7 +20,7 @@ from pipelines.family import PreviewRequest
 from pipelines.registry import FAMILIES, family_class
 
 from .entries import of_run
-from .previews import FORMS, export_for_browser
+from .previews import FORMS, checked, export_for_browser
 from .runs import Status
 from .site import Site
 from .text import say
@@ -78,7 +78,7 @@ class Api:
         known = self._visitor(visitor) if visitor else self.site.workspace.visitor(None)
         return {
             "visitor": known.token,
-            "families": list(FAMILIES),
+            "families": _families(),
             "bases": [
                 {"name": base.name, "family": base.family, "title": base.title, "resolution": base.resolution}
                 for base in BUNDLED.values()
@@ -127,8 +127,10 @@ class Api:
         folder = person.dataset(dataset)
         if folder is None:
             raise ProblemsError(say("api_no_dataset", name=shown(dataset)))
-        run = self.site.start(person, _config(settings), folder)
-        return self.status(visitor, run)
+        config = _config(settings)
+        if config.family not in _families():
+            raise ProblemsError(say("api_family", name=shown(config.family), families=", ".join(_families())))
+        return self.status(visitor, self.site.start(person, config, folder))
 
     def status(self, visitor: str, run: str) -> dict[str, Any]:
         """Tell how a run goes: state (queued, running, finished, stopped, failed or interrupted), step, steps, loss,
@@ -209,6 +211,11 @@ class Api:
         return target
 
 
+def _families() -> list[str]:
+    """Those that learn from what `validate_dataset` reads."""
+    return [name for name in FAMILIES if family_class(name).reads == "pictures"]
+
+
 def _config(settings: Any) -> RunConfig:
     """The run config of a caller's settings, on the dataset of the run folder. Raises ProblemsError."""
     settings = {} if settings is None else settings
@@ -231,16 +238,7 @@ def _request(prompt: Any, settings: Any, family: str) -> PreviewRequest:
         regions = read_regions(settings.get("regions", []), "regions")
     except ProblemsError as error:
         problems.extend(error.problems)
-    request = PreviewRequest(prompt, **{**settings, "regions": regions})
-    try:
-        request.validate()
-    except ProblemsError as error:
-        problems.extend(error.problems)
-    if not problems and not request.prompt.strip():
-        problems.append(say("need_prompt"))
-    if problems:
-        raise ProblemsError(problems)
-    return request
+    return checked(PreviewRequest(prompt, **{**settings, "regions": regions}), problems)
 
 
 def _are_strengths(values: Any) -> bool:

@@ -69,14 +69,20 @@ def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: An
             request = replace(request, regions=_read_boxes(boxes))
         except ProblemsError as error:
             problems.extend(error.problems)
+    return checked(request, problems)
+
+
+def checked(request: PreviewRequest, problems: Sequence[str] = ()) -> PreviewRequest:
+    """The request, or ProblemsError with these problems and all of its own at once."""
+    found = list(problems)
     try:
         request.validate()
     except ProblemsError as error:
-        problems.extend(error.problems)
-    if not problems and not request.prompt.strip():
-        problems.append(say("need_prompt"))
-    if problems:
-        raise ProblemsError(problems)
+        found.extend(error.problems)
+    if not found and not request.prompt.strip():
+        found.append(say("need_prompt"))
+    if found:
+        raise ProblemsError(found)
     return request
 
 

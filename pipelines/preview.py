@@ -96,6 +96,8 @@ class PreviewSession:
         Raises ProblemsError for a request out of range, an adapter that does not fit, and a strength that is no number.
         """
         request.validate()
+        if self.family.answers:
+            raise ProblemsError(f"{self.family.title} answers in words and draws no pictures; ask for answers")
         named = {Path(path): value for path, value in adapters.items() if not _is_zero(value)}
         return self._one(named, request)
 

@@ -163,6 +163,11 @@ def test_families_that_draw_do_not_answer(tiny_base: Callable[[str], Path]) -> N
         drawing.answers(Path("none"), REQUEST)
 
 
+def test_families_that_answer_do_not_draw(session: PreviewSession) -> None:
+    with pytest.raises(ProblemsError, match="draws no pictures"):
+        session.ladder(Path("none"), REQUEST)
+
+
 def logits(model: Any) -> torch.Tensor:
     ids = torch.arange(4, 40).unsqueeze(0)
     with torch.no_grad():

@@ -183,6 +183,7 @@ def test_callers_come_back_with_their_token_and_read_the_limits(client: Any) -> 
     assert found["visitor"] == mine
     assert found["limits"]["steps"] == 6000
     assert "emoji-sd" in [base["name"] for base in found["bases"]]
+    assert found["families"] == ["stable_diffusion", "mmdit_layout"]
     assert "32 hexadecimal" in told(client, "me", api_name="/hello")
 
 
@@ -199,6 +200,8 @@ def test_what_is_wrong_is_told_in_sentences_all_at_once(client: Any, pictures: P
     assert "train.batch_size is 5000" in problems and "adapter.rank is 1000" in problems
     assert "allows at most 6000" in told(client, me, data, {"train": {"steps": 6001}}, api_name="/start")
     assert "train.stepz is not a setting" in told(client, me, data, {"train": {"stepz": 1}}, api_name="/start")
+    words = {"family": "text_llm", "base": "emoji-sd"}
+    assert "one that learns from pictures" in told(client, me, data, words, api_name="/start")
     for odd in ([], "x", 3, {"data": []}, {"train": None}):
         assert "must be a JSON object" in told(client, me, data, odd, api_name="/start")
     assert "none of yours" in told(client, me, "../..", api_name="/status")

@@ -17,6 +17,10 @@ WORDS = {
         "files must be a list of uploaded files; wrap each path in gradio_client.handle_file",
         "files 应为已上传文件的列表；请用 gradio_client.handle_file 包装每个路径",
     ),
+    "api_family": (
+        "family is {name}, must be one that learns from pictures: {families}",
+        "family 是 {name}，应为从图片学习的模型家族之一：{families}",
+    ),
     "api_strengths": (
         "strengths must be a list of 1 to {limit} numbers",
         "strengths 应为 1 到 {limit} 个数字的列表",
