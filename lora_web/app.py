@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ class Page(gr.Blocks):
         self.site = site
 
 
-def build(root: Path, hosted: bool = False, tabs: Sequence[Any] = TABS) -> Page:
-    """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here. `tabs`: modules.
+def build(root: Path, hosted: bool = False) -> Page:
+    """The page over a workspace folder, queue set up, not yet served. `hosted`: strangers come here.
 
     Raises ProblemsError when the environment asks for something that is not served.
     """
@@ -55,18 +54,18 @@ def build(root: Path, hosted: bool = False, tabs: Sequence[Any] = TABS) -> Page:
         api.connect(site)
     for code, path in LANGUAGES.items():
         with speaking(code), demo.route(say("title"), path, show_in_navbar=False) if path else demo:
-            _page(site, demo, tabs)
+            _page(site, demo)
     demo.queue(api_open=False, max_size=200)
     return demo
 
 
-def _page(site: Site, demo: Page, tabs: Sequence[Any]) -> None:
+def _page(site: Site, demo: Page) -> None:
     """The page in the language spoken now."""
     who = gr.BrowserState({}, storage_key="lora-web", secret=site.workspace.secret)
     gr.Navbar(visible=False)
     header()
     with gr.Tabs():
-        for tab in tabs:
+        for tab in TABS:
             with gr.Tab(tab.title(), id=tab.__name__.rpartition(".")[2]):
                 tab.build(site, who, demo)
     Trust(site, who).connect()

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines import worker
 from pipelines.events import Finished
-from tests.browser_parts import SLOW, chromium, end_runs, visit
+from tests.browser_parts import SLOW, visit
 from tests.layout_parts import configured
 
 if TYPE_CHECKING:
@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def url(workspace: Path) -> Iterator[str]:
-    """The page with the tabs of both families."""
-    from lora_web import app
-    from lora_web.tabs import library, mmdit_layout, runs, stable_diffusion
-
-    chromium()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(workspace / "served"))
-        demo = app.build(workspace, tabs=(stable_diffusion, mmdit_layout, library, runs))
-        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_settings(demo, "127.0.0.1", None))
-        yield url
-        demo.close()
-        demo.site.supervisor.close()
-    end_runs(workspace)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +88,18 @@ def test_boxes_are_drawn_and_captioned_and_lie_over_the_pictures(page: Page) -> 
     overlay.get_by_role("button", name="Picture", exact=True).click()
     expect(part(page, "base")).to_be_visible()
     expect(part(page, "base-boxes")).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", ["?__theme=light&run=", "zh?__theme=dark&run="])
+def test_no_accessibility_faults(page: Page, url: str, path: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.goto(f"{url}{path}{page.url.partition('run=')[2]}")
+    expect(part(page, "slider")).to_be_visible(timeout=SLOW)
+    page.locator("#mmdit-layout-preview-settings > button").click()
+    expect(page.locator("#mmdit-layout-layout-scale input")).to_be_visible()
+    for context in ("ladder", "canvas", "editor", "layout-scale", "layout-until"):
+        found = axe.run(page, context=f"#mmdit-layout-{context}").response["violations"]
+        assert not [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in found]
 
 
 def test_boxes_count_as_much_as_is_asked_for(page: Page) -> None:
