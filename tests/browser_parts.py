@@ -120,6 +120,12 @@ def is_of_the_ladder(request: Request) -> bool:
     return "/queue/join" in request.url and bool((request.post_data_json or {}).get("event_data"))
 
 
+def open_tab_on_phone(page: Page, name: str) -> None:
+    """Choose one of the tabs for which a phone has no room."""
+    page.locator(".overflow-menu > button").click()
+    page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
+
+
 def settle(page: Page, base: Path, **settings: object) -> None:
     """Fill the form for a small run on a base of the tests."""
     page.locator("#advanced > button").click()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from safetensors.numpy import load
 
-from tests.browser_parts import SLOW, visit
+from tests.browser_parts import SLOW, open_tab_on_phone, visit
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -31,8 +31,8 @@ def foreign(tiny_base: Callable[[str], Path], pictures: Path, tmp_path_factory: 
     return make_foreign(folder, make_run(folder / "run", tiny_base("sd1"), pictures))
 
 
-def open_library(page: Page, name: str = "Library") -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
+def open_library(page: Page) -> None:
+    page.get_by_role("tab", name="Library", exact=True).click()
     expect(page.locator("#library-files")).to_be_visible()
 
 
@@ -132,7 +132,7 @@ def test_a_pickle_is_a_sentence_in_chinese_too(browser: Browser, url: str, tmp_p
     with visit(browser, url) as page:
         page.goto(f"{url}zh")
         page.set_viewport_size({"width": 390, "height": 844})
-        open_library(page, "适配器库")
+        open_tab_on_phone(page, "适配器库")
         expect(page.locator("#shelf")).to_contain_text("这里还是空的")
         bring(page, path)
         expect(page.locator("#library-problems")).to_contain_text("weights.pt", timeout=SLOW)

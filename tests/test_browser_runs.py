@@ -13,7 +13,7 @@ import pytest
 
 from lora_web.folders import ADAPTER, read_process
 from pipelines.config import RunConfig
-from tests.browser_parts import chromium, end_runs, run_folder, settle, state, step_of, visit
+from tests.browser_parts import chromium, end_runs, open_tab_on_phone, run_folder, settle, state, step_of, visit
 from tests.web_parts import Server, wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -225,7 +225,7 @@ def test_a_run_that_cannot_work_says_why(
     weights.write_bytes(weights.read_bytes()[:100])
     with visit(browser, server.url) as page:
         page.set_viewport_size({"width": 390, "height": 844})
-        page.get_by_role("tab", name="Runs", exact=True).click()
+        open_tab_on_phone(page, "Runs")
         expect(page.locator("#history")).to_contain_text("No runs yet")
         page.get_by_role("tab", name="Stable Diffusion", exact=True).click()
         page.locator("#use-example").click()
@@ -235,7 +235,7 @@ def test_a_run_that_cannot_work_says_why(
         expect(state(page, "failed")).to_be_visible(timeout=240_000)
         expect(page.locator("#status .problems")).to_contain_text("damaged")
         title_of(page, "^Failed · ")
-        page.get_by_role("tab", name="Runs", exact=True).click()
+        open_tab_on_phone(page, "Runs")
         card = page.locator("#history li")
         expect(card).to_have_attribute("data-state", "failed")
         expect(card.locator('[data-part="reason"]')).to_contain_text("damaged")

@@ -116,7 +116,7 @@ def test_another_visitors_things_are_not_there(tmp_path: Path, pictures: Path) -
     run = owner.runs_folder() / new_token()
     run.mkdir()
     own = {"visitor": owner.token, "dataset": dataset, "run": run.name}
-    assert site.who(own)[1] == own | {"mine": False}
+    assert site.who(own)[1] == own
     stranger = new_token()
     assert site.who(own | {"visitor": stranger})[1] == {"visitor": stranger}
 
@@ -144,9 +144,9 @@ def test_a_foreign_run_in_the_address_shows_nothing(page: Page) -> None:
     run.mkdir()
     (run / "run.json").write_text(RunConfig().to_json())
     write(run, prepared(), Failed(1, ("a secret of the owner",)))
-    assert "a secret of the owner" in page.said("restore", {"visitor": owner.token}, query=f"run={run.name}")
+    assert "a secret of the owner" in page.said("arrive", {"visitor": owner.token}, query=f"run={run.name}")
     for state in ({}, {"visitor": new_token()}, {"visitor": new_token(), "run": run.name}):
-        assert "a secret of the owner" not in page.said("restore", state, query=f"run={run.name}")
+        assert "a secret of the owner" not in page.said("arrive", state, query=f"run={run.name}")
     page.send("throw_away", {"visitor": new_token(), "run": run.name})
     assert run.exists()
 
@@ -187,7 +187,7 @@ def test_every_problem_is_told_at_once(page: Page) -> None:
 
 
 def test_a_preview_without_a_run_and_one_with_bad_numbers_are_sentences(page: Page) -> None:
-    assert "no trained adapter" in page.said("picture", {}, "a fox", "", 0, 25, 5, "0 … 1.5")
+    assert "no trained adapter" in page.said("picture", {}, "0 … 1.5", "a fox", "", 0, 25, 5)
     from lora_web.previews import read_request
 
     with pytest.raises(ProblemsError) as caught:
