@@ -69,9 +69,10 @@ _IMAGE = (
     ),
 )
 
-# Reason, not measurement. The two MLPs that read boxes are a small part of the net, so rank and rate are higher and the
-# steps more. Where things go is what the boxes' MLP learns; what a new word means, that of the captions. Mirrored
-# pictures bring mirrored boxes with them, but new things must keep their left and right.
+# Reason; of these only balanced with each subject was measured (figures in the README). The two MLPs that read boxes
+# are a small part of the net, so rank and rate are higher and the steps more. Where things go is what the boxes' MLP
+# learns; what a new word means, that of the captions. Mirrored pictures bring mirrored boxes with them, but new things
+# must keep their left and right.
 _LAYOUT = (
     Preset(
         "quick",
