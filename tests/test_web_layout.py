@@ -12,7 +12,7 @@ import pytest
 from lora_web.folders import ADAPTER
 from lora_web.site import Site
 from lora_web.slots import Slot
-from lora_web.tabs.image import ImageTab
+from lora_web.tabs.family import FamilyTab
 from lora_web.tabs.library import LibraryTab
 from lora_web.workspace import Visitor, Workspace
 from pipelines.config import DataConfig, RunConfig
@@ -30,8 +30,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def tab(site: Site) -> ImageTab:
-    made = ImageTab(site, SLOT.family, "openmoji")
+def tab(site: Site) -> FamilyTab:
+    made = FamilyTab(site, SLOT.family, "openmoji")
     with gr.Blocks() as demo, gr.Tabs(), gr.Tab():
         made.build(gr.BrowserState({}), demo)
     return made
@@ -52,7 +52,7 @@ def state_with(site: Site, pictures: Path, family: str = SLOT.family) -> tuple[V
 
 
 def test_pictures_with_boxes_are_offered_with_their_captions_as_trained(
-    site: Site, tab: ImageTab, layouts: Path
+    site: Site, tab: FamilyTab, layouts: Path
 ) -> None:
     _, who = state_with(site, layouts)
     assert tab.strength.layout
@@ -60,7 +60,7 @@ def test_pictures_with_boxes_are_offered_with_their_captions_as_trained(
     assert len(choices) == 6 and choices[0][0] == "disc-0.png: ink, a disc 0"
     prompt, boxes = tab.strength.layout.use(who, choices[1][1])
     assert prompt == "ink, a disc 1" and [box["caption"] for box in boxes] == ["disc 1", "paper"]
-    assert tab.first_prompt(who) == tab.strength.layout.use(who, choices[0][1])
+    assert tab.strength.suggest(who) == tab.strength.layout.use(who, choices[0][1])
     values = ["0 … 2", prompt, "", 0, 2, 1, boxes, 1, 100]
     entry = tab.watched(who)
     request = tab.strength.read(entry, values).request
@@ -70,7 +70,7 @@ def test_pictures_with_boxes_are_offered_with_their_captions_as_trained(
 
 
 @pytest.mark.parametrize("name", [None, "../x", ["a"], "0" * 64])
-def test_nothing_is_taken_over_from_anything_else(site: Site, tab: ImageTab, layouts: Path, name: Any) -> None:
+def test_nothing_is_taken_over_from_anything_else(site: Site, tab: FamilyTab, layouts: Path, name: Any) -> None:
     _, who = state_with(site, layouts)
     assert tab.strength.layout
     assert [each["__type__"] for each in tab.strength.layout.use(who, name)] == ["update", "update"]
@@ -78,14 +78,14 @@ def test_nothing_is_taken_over_from_anything_else(site: Site, tab: ImageTab, lay
     assert tab.strength.layout.offer(who | {"visitor": stranger.token}).choices == []
 
 
-def test_pictures_without_boxes_are_not_offered(site: Site, tab: ImageTab, pictures: Path) -> None:
+def test_pictures_without_boxes_are_not_offered(site: Site, tab: FamilyTab, pictures: Path) -> None:
     _, who = state_with(site, pictures)
     assert tab.strength.layout and tab.strength.layout.offer(who).choices == []
-    prompt, boxes = tab.first_prompt(who)
+    prompt, boxes = tab.strength.suggest(who)
     assert prompt.startswith("ink, ") and boxes is None
 
 
-def test_a_run_of_another_family_is_not_shown_in_this_tab(site: Site, tab: ImageTab, layouts: Path) -> None:
+def test_a_run_of_another_family_is_not_shown_in_this_tab(site: Site, tab: FamilyTab, layouts: Path) -> None:
     _, who = state_with(site, layouts, "stable_diffusion")
     opened, shown, *_ = tab.open(who, False)
     assert opened is True and SLOT.run not in shown

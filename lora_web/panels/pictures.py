@@ -21,6 +21,8 @@ class Pictures:
         gr.Markdown(f"## {say('pictures')}")
         self.editor = Editor(site, slot.family, example, prefix=slot.prefix)
         self.outputs = [self.editor.component]
+        # Events that mean: the samples have changed, and are saved.
+        self.saved = [self.editor.component.saved]
 
     def connect(self, settings: Settings) -> None:
         """Let the editor know what the settings make of the pictures."""

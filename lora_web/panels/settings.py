@@ -95,12 +95,13 @@ class Settings:
         }
         return gr.Radio(choices, label=say(axis), value=None, **shown)
 
-    def connect(self, pictures_saved: Any) -> None:
-        """Events of this panel, and that of pictures that have changed."""
+    def connect(self, saved: Sequence[Any]) -> None:
+        """Events of this panel, and those of samples that have changed."""
         every = [self.who, *self.components]
         changed = [component.change for component in self.components]
         gr.on(changed, **self.look_again)
-        pictures_saved(**self.look_again)
+        for samples_saved in saved:
+            samples_saved(**self.look_again)
         self.looked.change(spoken(self.describe), every, self.text, **(QUICK | {"trigger_mode": "always_last"}))
         self.preflight.timer.tick(spoken(self.wait), every, self.preflight.outputs, **QUICK)
         for radio in (self.effort, self.subject):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
+from pipelines.config import RunConfig
+from pipelines.data.prompts import suggest_prompt
 from pipelines.errors import ProblemsError
 
 from .. import sentences
-from ..entries import Entry, Others, Source, none
+from ..entries import Entry, Others, Source, none, trained_on
 from ..ladder import download_link, ladder
 from ..previews import FORMS, SPANS, Asked, export_for_browser, read_asked, read_request, served_path
 from ..site import Site
@@ -74,6 +77,9 @@ class Strength:
         # In the order in which `read` takes them.
         self.fields = [self.span, self.prompt, self.negative, self.seed, self.steps, self.guidance]
         self.fields += self.layout.fields if self.layout else []
+        # What a suggestion fills; what a run that is deleted empties.
+        self.made = [self.prompt, *([self.layout.canvas] if self.layout else [])]
+        self.shown = self.ladder
         self.outputs = [self.show, self.measure, self.sheet, self.grid.draw, *self.downloads]
 
     @staticmethod
@@ -108,6 +114,20 @@ class Strength:
     def view(self, usable: bool) -> list[Any]:
         """Updates of `outputs`: there is an adapter to try, or not."""
         return [gr.Button(interactive=usable) for _ in self.outputs]
+
+    def suggest(self, state: Any) -> list[Any]:
+        """What to try of an adapter that has just been trained, for `made`: a picture of its dataset with boxes, or
+        else a prompt like its captions."""
+        for sample in self.layout.drawn(state)[:1] if self.layout else ():
+            return [sample.caption, [region.to_dict() for region in sample.regions]]
+        prompt = ""
+        with suppress(ProblemsError):
+            entry = self.source(state)
+            samples = trained_on(entry)
+            if samples:
+                trigger = RunConfig.load(entry.home / "run.json").data.trigger_word
+                prompt = suggest_prompt([sample.caption for sample in samples], trigger)
+        return [prompt, None][: len(self.made)]
 
     def read(self, entry: Entry, values: Any) -> Asked:
         """What the fields ask for of an adapter. Raises ProblemsError."""

@@ -1,11 +1,11 @@
-"""Layout MM-DiT: the image tab with this family's name and example."""
+"""Layout MM-DiT: the tab of a family with this family's name and example."""
 
 from __future__ import annotations
 
 from ..text import say
-from .image import image_tab
+from .family import family_tab
 
-build = image_tab("mmdit_layout", example="scenes")
+build = family_tab("mmdit_layout", example="scenes")
 
 
 def title() -> str:

@@ -1,10 +1,10 @@
-"""Stable Diffusion: the image tab with this family's name and example."""
+"""Stable Diffusion: the tab of a family with this family's name and example."""
 
 from __future__ import annotations
 
-from .image import image_tab
+from .family import family_tab
 
-build = image_tab("stable_diffusion", example="openmoji")
+build = family_tab("stable_diffusion", example="openmoji")
 
 
 def title() -> str:

@@ -1,22 +1,19 @@
-"""The tab of a family that learns from pictures with captions: pictures -> settings -> training -> strength."""
+"""The tab of a family: samples -> settings -> training -> strength."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
 
-from pipelines.config import RunConfig
-from pipelines.data.prompts import suggest_prompt
 from pipelines.errors import ProblemsError
 from pipelines.registry import family_class
 
 from ..datasets import Desk
 from ..editor import FLUSH
-from ..entries import Entry, checkpoints_of, of_run, trained_on
+from ..entries import Entry, checkpoints_of, of_run
 from ..panels import QUICK, SET_URL, confirmed
 from ..panels.pictures import Pictures
 from ..panels.settings import Settings
@@ -27,9 +24,8 @@ from ..slots import FIRST, SLOTS, WATCHED, Slot, slot_of
 from ..text import say, spoken
 
 # What is suggested, unless something was written or drawn meanwhile: only the page knows what its person does.
-_KEEP_PROMPT = """(...all) => {
-  const [suggested, made] = [all.slice(0, all.length / 2), all.slice(all.length / 2)];
-  const kept = made.some((each) => (typeof each === "string" ? each.trim() : each)) ? made : suggested;
+_KEEP_PROMPT = """(suggested, ...made) => {
+  const kept = made.some((each) => (typeof each === "string" ? each.trim() : each)) ? made : suggested ?? made;
   return kept.length === 1 ? kept[0] : kept;
 }"""
 # The ladder of a run that has just ended, as if the person had asked for it: not in the middle of a word, and not when
@@ -39,7 +35,7 @@ _PRESS_SHOW = """() => {
 }"""
 
 
-class ImageTab:
+class FamilyTab:
     """The panels and what goes on between them. A handler gets the browser's state first and believes none of it
     (`Site.who`)."""
 
@@ -54,7 +50,7 @@ class ImageTab:
         self.tabs = tab.parent
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                self.pictures = Pictures(self.site, slot, self.example)
+                self.samples = Pictures(self.site, slot, self.example)
                 self.settings = Settings(self.site, who, slot)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site, slot)
@@ -69,13 +65,11 @@ class ImageTab:
                 )
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
         self.ready = gr.Textbox("", visible="hidden", elem_id=f"{slot.prefix}ready")
-        self.suggested: list[Any] = [gr.Textbox("", visible="hidden")]
-        if self.strength.layout:
-            self.suggested.append(gr.JSON(None, visible="hidden"))
+        self.suggested = gr.JSON(None, visible="hidden")
         # Everything that changes with the run the page watches.
         self.run = [*self.training.outputs, self.settings.train, *self.strength.outputs, self.ready]
         self._connect()
-        everything = [who, *self.pictures.outputs, *self.run, *self.settings.components, self.settings.past]
+        everything = [who, *self.samples.outputs, *self.run, *self.settings.components, self.settings.past]
         if slot.family == FIRST:
             arrived = demo.load(spoken(self.arrive), [who], [self.tabs, *everything], **QUICK)
             arrived.then(None, [who], js=SET_URL).then(**self.settings.look_again)
@@ -87,8 +81,8 @@ class ImageTab:
             )
 
     def _connect(self) -> None:
-        self.pictures.connect(self.settings)
-        self.settings.connect(self.pictures.editor.component.saved)
+        self.samples.connect(self.settings)
+        self.settings.connect(self.samples.saved)
         self.strength.connect()
         training, settings = self.training, self.settings
         set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": SET_URL}
@@ -96,15 +90,15 @@ class ImageTab:
         settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
             **set_url
         ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
-        made = [self.strength.prompt, *([self.strength.layout.canvas] if self.strength.layout else [])]
-        self.ready.change(spoken(self.first_prompt), [self.who], self.suggested, **QUICK).then(
-            fn=None, inputs=[*self.suggested, *made], outputs=made, js=_KEEP_PROMPT
+        made = self.strength.made
+        self.ready.change(spoken(self.strength.suggest), [self.who], [self.suggested], **QUICK).then(
+            fn=None, inputs=[self.suggested, *made], outputs=made, js=_KEEP_PROMPT
         ).then(fn=None, js=_PRESS_SHOW.replace("PREFIX", self.slot.prefix))
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)
         training.resume.click(spoken(self.go_on), [self.who], [settings.problems, *self.run], **QUICK)
-        changed = [self.who, self.strength.ladder, *self.run]
+        changed = [self.who, self.strength.shown, *self.run]
         gone = training.discard.click(spoken(self.throw_away), [self.who], changed, **confirmed("discard_sure"))
         gone.then(**set_url)
 
@@ -148,8 +142,8 @@ class ImageTab:
         except ProblemsError:
             del who[self.slot.run]
             config = self.settings.show(None)
-        pictures = self.pictures.view(who)
-        return [who, *pictures, *self._view(who), *config, self.settings.past_runs(who)]
+        samples = self.samples.view(who)
+        return [who, *samples, *self._view(who), *config, self.settings.past_runs(who)]
 
     def start(self, state: Any, *values: Any) -> list[Any]:
         """Train on the pictures with the settings of the form."""
@@ -175,20 +169,6 @@ class ImageTab:
         except ProblemsError as error:
             return [who, *self.settings.mark(error.problems), *self._view(who)]
         return [who, *self.settings.mark(()), *self._view(who)]
-
-    def first_prompt(self, state: Any) -> list[Any]:
-        """A run has just become one to try: a picture of its dataset with boxes, or else a prompt like its captions."""
-        layout = self.strength.layout
-        for sample in layout.drawn(state)[:1] if layout else ():
-            return [sample.caption, [region.to_dict() for region in sample.regions]]
-        prompt = ""
-        with suppress(ProblemsError):
-            entry = self.watched(state)
-            samples = trained_on(entry)
-            if samples:
-                trigger = RunConfig.load(entry.home / "run.json").data.trigger_word
-                prompt = suggest_prompt([sample.caption for sample in samples], trigger)
-        return [prompt, None][: len(self.suggested)]
 
     def watch(self, state: Any, seen: Any) -> list[Any]:
         """The timer: what is new in the run, or nothing."""
@@ -246,10 +226,10 @@ class ImageTab:
         return [*updates, gr.Button(interactive=True), *self.strength.view(usable), ready]
 
 
-def image_tab(family: str, example: str) -> Any:
-    """A function that builds the tab of one family of picture models into a page."""
+def family_tab(family: str, example: str) -> Any:
+    """A function that builds the tab of one family into a page."""
 
     def build(site: Site, who: gr.BrowserState, demo: gr.Blocks) -> None:
-        ImageTab(site, family, example).build(who, demo)
+        FamilyTab(site, family, example).build(who, demo)
 
     return build
