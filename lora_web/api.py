@@ -80,8 +80,9 @@ class Api:
             "visitor": known.token,
             "families": _families(),
             "bases": [
-                {"name": base.name, "family": base.family, "title": base.title, "resolution": base.resolution}
+                {"name": base.name, "family": family, "title": base.title, "resolution": base.resolution}
                 for base in BUNDLED.values()
+                for family in base.families
             ],
             "formats": list(FORMS),
             "limits": dataclasses.asdict(known.limits),

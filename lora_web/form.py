@@ -13,6 +13,7 @@ import gradio as gr
 from pipelines.bases import BUNDLED, BUNDLED_FOLDER, HUB
 from pipelines.config import RunConfig, leaves
 from pipelines.errors import Problem
+from pipelines.registry import family_class
 
 from .slots import Slot
 from .text import language, say
@@ -85,21 +86,26 @@ def _walk(part: Any, prefix: str, family: str) -> list[Field]:
         value, name = getattr(part, spec.name), prefix + spec.name
         if dataclasses.is_dataclass(value):
             found.extend(_walk(value, name + ".", family))
-        elif spec.metadata:
+        elif spec.metadata and _concerns(family, spec.metadata["reads"]):
             found.append(Field(name, types[spec.name], value, spec.metadata, family))
     return found
+
+
+def _concerns(family: str, kinds: typing.Collection[str]) -> bool:
+    """Whether a setting for these kinds of samples, empty: for all, is one of this family's."""
+    return not kinds or family_class(family).reads in kinds
 
 
 def bases(family: str, hosted: bool, offered: Iterable[str] = ()) -> list[tuple[str, str]]:
     """The bases to choose from, bundled ones first, as (what is shown, name). Strangers get none to download."""
     found = []
     for base in BUNDLED.values():
-        if base.family == family:
+        if family in base.families:
             files = (BUNDLED_FOLDER / base.name).rglob("*")
             megabytes = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
             found.append((f"{base.title} · {base.license} · {megabytes:.0f} MB", base.name))
     for known in HUB.values():
-        if known.family == family and not hosted:
+        if family in known.families and not hosted:
             told = say("hub", name=known.name, license=known.license, size=f"{known.gigabytes:g} GB")
             found.append((told, known.name))
     return [*found, *((name, name) for name in offered if name not in BUNDLED)]

@@ -179,7 +179,8 @@ class Library:
         bundled = BUNDLED.get(base)
         said = facts["config"] or {}
         named = str(said.get("family"))
-        families = [bundled.family] if bundled else [named] if named in FAMILIES else reading(find_base(base))
+        known = bundled.families if bundled else FAMILIES
+        families = [named] if named in known else bundled.families if bundled else reading(find_base(base))
         # What was trained whole fits only with the options it was trained with, anything else with those of every run.
         options = said.get("options", {}) if facts["variant"] == "whole" else {}
         problems: tuple[str, ...] = ()

@@ -166,7 +166,7 @@ def _bases(args: argparse.Namespace) -> None:
     for base in BUNDLED.values():
         there = "" if is_there(base.name) else "  (weights missing)"
         size = f"  {base.resolution} px" if base.resolution else ""
-        print(f"{base.name}  {base.family}{size}  {base.title}  license: {base.license}{there}")
+        print(f"{base.name}  {' '.join(base.families)}{size}  {base.title}  license: {base.license}{there}")
     print("Any folder, .safetensors file or Hub id (owner/name) of Stable Diffusion 1.x, 2.x or XL works as well,")
     print("for --family mmdit_layout any folder or Hub id of an MM-DiT with a trained layout branch,")
     print("and for --family text_llm and vora any folder or Hub id of a decoder like Llama, Qwen, Mistral or SmolLM.")

@@ -24,7 +24,7 @@ class Bundled:
     """A base that ships with the project. `resolution` is 0 for one that draws nothing."""
 
     name: str
-    family: str
+    families: tuple[str, ...]
     title: str
     license: str
     resolution: int
@@ -33,15 +33,15 @@ class Bundled:
 BUNDLED = {
     base.name: base
     for base in (
-        Bundled("emoji-sd", "stable_diffusion", "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),
-        Bundled("emoji-mmdit", "mmdit_layout", "Emoji scenes (128 px, runs on any laptop)", "CC BY 4.0", 128),
+        Bundled("emoji-sd", ("stable_diffusion",), "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),
+        Bundled("emoji-mmdit", ("mmdit_layout",), "Emoji scenes (128 px, runs on any laptop)", "CC BY 4.0", 128),
     )
 }
 
 
 def bundled_base(family: str) -> str:
     """The name of the base that ships for a family; empty when there is none."""
-    return next((base.name for base in BUNDLED.values() if base.family == family), "")
+    return next((base.name for base in BUNDLED.values() if family in base.families), "")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Known:
     """A base on the Hub that people train on, so that the page can name it before it is downloaded."""
 
     name: str
-    family: str
+    families: tuple[str, ...]
     license: str
     resolution: int
     gigabytes: float
@@ -59,10 +59,10 @@ class Known:
 HUB = {
     base.name: base
     for base in (
-        Known("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable_diffusion", "CreativeML Open RAIL-M", 512, 2.7),
-        Known("stabilityai/stable-diffusion-xl-base-1.0", "stable_diffusion", "CreativeML Open RAIL++-M", 1024, 6.9),
-        Known("HuggingFaceTB/SmolLM2-135M-Instruct", "text_llm", "Apache 2.0", 0, 0.3),
-        Known("Qwen/Qwen2.5-0.5B-Instruct", "text_llm", "Apache 2.0", 0, 1.0),
+        Known("stable-diffusion-v1-5/stable-diffusion-v1-5", ("stable_diffusion",), "CreativeML Open RAIL-M", 512, 2.7),
+        Known("stabilityai/stable-diffusion-xl-base-1.0", ("stable_diffusion",), "CreativeML Open RAIL++-M", 1024, 6.9),
+        Known("HuggingFaceTB/SmolLM2-135M-Instruct", ("text_llm", "vora"), "Apache 2.0", 0, 0.3),
+        Known("Qwen/Qwen2.5-0.5B-Instruct", ("text_llm", "vora"), "Apache 2.0", 0, 1.0),
     )
 }
 # Words in the names of models distilled to draw in a few steps. The plain training loss undoes the distillation: the

@@ -34,11 +34,13 @@ def knob(
     label: str = "",
     length: int = MAX_TEXT,
     model: bool = False,
+    reads: tuple[str, ...] = (),
 ) -> Any:
     """A dataclass field with what a person needs to set it.
 
     `low` and `high` are inclusive; `choices` are the only values allowed; `length` bounds a text's characters;
-    `advanced` fields are folded away on the page; a `model` is named as a base is.
+    `advanced` fields are folded away on the page; a `model` is named as a base is; `reads` are the kinds of samples it
+    is for, as families name them, empty: all.
     """
     return field(
         default=default,
@@ -52,8 +54,13 @@ def knob(
             "label": label,
             "length": length,
             "model": model,
+            "reads": reads,
         },
     )
+
+
+_PICTURES = ("pictures",)
+_CAPTIONED = (*_PICTURES, "pictures with dialogues")
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,28 @@ class DataConfig:
 
     path: str = knob("", "Folder, zip file or list of files with the training samples.", advanced=False)
     resolution: int = knob(
-        128, "Side of a square training picture; others get the same area.", low=64, high=2048, unit="px"
+        128,
+        "Side of a square training picture; others get the same area.",
+        low=64,
+        high=2048,
+        unit="px",
+        reads=_PICTURES,
     )
-    buckets: bool = knob(True, "Group pictures by aspect ratio instead of cropping all of them to squares.")
-    caption: str = knob("", "One caption for every sample that has none of its own.", advanced=False)
+    buckets: bool = knob(
+        True, "Group pictures by aspect ratio instead of cropping all of them to squares.", reads=_PICTURES
+    )
+    caption: str = knob("", "One caption for every sample that has none of its own.", advanced=False, reads=_CAPTIONED)
     trigger_word: str = knob(
-        "", "A word put in front of every caption; use it in prompts to call the adapter.", advanced=False, length=100
+        "",
+        "A word put in front of every caption; use it in prompts to call the adapter.",
+        advanced=False,
+        length=100,
+        reads=_CAPTIONED,
     )
-    captions_from_names: bool = knob(True, "A sample without a caption takes the words of its file name.")
-    flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.")
+    captions_from_names: bool = knob(
+        True, "A sample without a caption takes the words of its file name.", reads=_CAPTIONED
+    )
+    flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.", reads=_PICTURES)
     validation_percent: float = knob(
         0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%"
     )

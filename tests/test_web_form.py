@@ -48,10 +48,17 @@ def test_bounds_and_units_are_told() -> None:
         assert steps.help.endswith("0 到 100000 步。")
 
 
+def test_settings_of_pictures_are_not_asked_where_there_are_none() -> None:
+    shown = {family: {field.name for field in form.fields(family)} for family in FAMILIES}
+    assert {"data.flip", "data.resolution", "data.trigger_word"} <= shown["stable_diffusion"]
+    assert {"data.flip", "data.resolution"}.isdisjoint(shown["vora"]) and "data.trigger_word" in shown["vora"]
+    assert {name for name in shown["text_llm"] if name.startswith("data.")} == {"data.validation_percent"}
+
+
 def test_bundled_bases_come_first_with_license_and_size() -> None:
     told = form.bases("stable_diffusion", hosted=False)
     assert told[0][1] == "emoji-sd" and "CC BY 4.0" in told[0][0] and re.search(r"\d+ MB", told[0][0])
-    own = [base.name for base in (*BUNDLED.values(), *HUB.values()) if base.family == "stable_diffusion"]
+    own = [base.name for base in (*BUNDLED.values(), *HUB.values()) if "stable_diffusion" in base.families]
     assert {name for _, name in told} == set(own)
     hosted = form.bases("stable_diffusion", hosted=True, offered=["emoji-sd", "/models/ours"])
     assert [name for _, name in hosted] == ["emoji-sd", "/models/ours"]

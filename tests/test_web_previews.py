@@ -134,7 +134,7 @@ def test_boxes_are_judged_where_the_judge_can_read_the_drawings(
     assert list(previews.adherence(entry, asked)) == []
 
     monkeypatch.setattr(bases, "BUNDLED_FOLDER", base.parent)
-    monkeypatch.setitem(bases.BUNDLED, base.name, bases.Bundled(base.name, entry.family, "Tiny", "CC BY 4.0", 64))
+    monkeypatch.setitem(bases.BUNDLED, base.name, bases.Bundled(base.name, (entry.family,), "Tiny", "CC BY 4.0", 64))
     entry = replace(entry, base=base.name)
     (message,) = previews.adherence(entry, asked)
     fox, quux = message["found"]
