@@ -94,7 +94,7 @@ class Api:
         Upload with gradio_client.handle_file."""
         person = self._visitor(visitor)
         paths = self._uploads(files)
-        dataset = person.import_pictures(paths)
+        dataset = person.import_samples(paths, "stable_diffusion")
         folder = person.dataset(dataset)
         assert folder
         from pipelines.data.samples import read_dataset

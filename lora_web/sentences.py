@@ -30,7 +30,7 @@ def limits(of: Limits, hosted: bool) -> str:
 def limit_lines(of: Limits) -> list[str]:
     """Every limit of this server that a visitor can meet."""
     lines = [
-        say("limit.files", files=of.files, size=megabytes(of.file_bytes), pictures=of.pictures),
+        say("limit.files", files=of.files, size=megabytes(of.file_bytes), pictures=of.pictures, rows=of.rows),
         say("limit.space", size=megabytes(of.visitor_bytes)),
         say("limit.settings", steps=of.steps, resolution=of.resolution, rank=of.rank, batch=of.batch_size),
         say("limit.line", runs=of.runs, queue=of.queue),

@@ -24,8 +24,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunConfig
+from pipelines.config import DataConfig, RunConfig
 from pipelines.errors import Problem, ProblemsError
+from pipelines.registry import family_class
 
 from .text import say
 
@@ -46,6 +47,7 @@ class Limits:
     file_bytes: int = 256 * 2**20
     files: int = 4000
     pictures: int = 2000
+    rows: int = 200_000
     visitor_bytes: int = 4 * 2**30
     steps: int = 1_000_000
     resolution: int = 2048
@@ -90,6 +92,13 @@ class Limits:
             if value > limit
         ]
 
+    def check_samples(self, pictures: int, rows: int) -> None:
+        """Raise ProblemsError for a dataset with more pictures or rows than one may have."""
+        if pictures > self.pictures:
+            raise ProblemsError(say("too_many_pictures", count=pictures, limit=self.pictures))
+        if rows > self.rows:
+            raise ProblemsError(say("too_many_rows", count=rows, limit=self.rows))
+
     def check_side(self, side: int) -> None:
         """Raise ProblemsError for a picture that is larger than this server makes."""
         if side > self.resolution:
@@ -102,6 +111,7 @@ HOSTED = Limits(
     file_bytes=64 * 2**20,
     files=500,
     pictures=500,
+    rows=50_000,
     visitor_bytes=2**30,
     steps=5000,
     resolution=1024,
@@ -175,23 +185,24 @@ class Visitor:
         _private(self.folder / "datasets" / name)
         return name
 
-    def import_pictures(self, sources: Sequence[Path]) -> str:
-        """Read pictures into a new dataset and return its id.
+    def import_samples(self, sources: Sequence[Path], family: str) -> str:
+        """Read what a family learns from into a new dataset and return its id.
 
         Raises ProblemsError when nothing is usable, with the reason for each file; then nothing is changed.
         """
-        from pipelines.data.samples import import_dataset
+        from pipelines.data.dialogues import TABLE
+        from pipelines.data.readers import READERS
+        from pipelines.data.samples import METADATA
 
+        reader = READERS[family_class(family).reads]
         limits = self.check_files(sources)
         name = new_token()
         target = _private(self.folder / "datasets") / name
         part = target.with_name(f"{name}.part")
         try:
-            dataset = import_dataset(sources, part, limits=limits)
-            if not dataset.samples:
-                raise ProblemsError(dataset.rejected or say("no_picture_found"))
-            if len(dataset.samples) > self.limits.pictures:
-                raise ProblemsError(say("too_many_pictures", count=len(dataset.samples), limit=self.limits.pictures))
+            reader.bring(sources, part, limits.total_bytes)
+            reader.read(part, DataConfig())
+            self.limits.check_samples(_lines(part / METADATA), _lines(part / TABLE))
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -298,6 +309,10 @@ class Workspace:
 def megabytes(count: float) -> str:
     """A number of bytes as a person reads it."""
     return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.3g} MB"
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def _private(folder: Path) -> Path:

@@ -380,7 +380,7 @@ def _measure(config: RunConfig) -> None:
         raise ProblemsError(f"data.path is {str(source)!r}, which does not exist; name {reader.wanted}")
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
-        count = len(reader.bring(source, dataset).samples)
+        count = len(reader.bring([source], dataset).samples)
         found = check(config, dataset, Path.cwd())
         if not errors(found):
             found += judge(config, measure(config, dataset, Path(folder)), count)

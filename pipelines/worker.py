@@ -61,7 +61,7 @@ def run(run_dir: Path, cache_dir: Path | None = None, config: RunConfig | None =
 
 def _never_began(run_dir: Path) -> bool:
     """Whether the run ended before it had samples: a mistake in its settings may be put right in place."""
-    tables = [f"dataset/{reader.table}" for reader in READERS.values()]
+    tables = [f"dataset/{table}" for reader in READERS.values() for table in reader.tables]
     return not any((run_dir / name).exists() for name in (*tables, "checkpoints", "adapter"))
 
 

@@ -13,6 +13,7 @@ from pipelines.config import DataConfig
 from pipelines.data.dialogues import MAX_TURN, TABLE, Dialogue, Turn, import_dialogues, read_dialogues, read_turns
 from pipelines.data.picture_dialogues import ASKS, import_picture_dialogues, read_picture_dialogues
 from pipelines.data.readers import READERS
+from pipelines.data.samples import METADATA
 from pipelines.data.sources import ImportLimits
 from pipelines.errors import ProblemsError
 from tests.data_parts import make_folder, png
@@ -249,6 +250,24 @@ class TestAboutPictures:
             table.write(json.dumps(line) + "\n")
         found = read_picture_dialogues(tmp_path / "out", DataConfig())
         assert f"{TABLE}, line 5 is no dialogue of this data set" in found.rejected[0]
+
+    def test_either_table_may_be_missing_where_it_would_list_nothing(self, folder: Path, tmp_path: Path) -> None:
+        reader = READERS["pictures with dialogues"]
+        reader.bring([folder], tmp_path / "out")
+        (tmp_path / "out" / TABLE).unlink()
+        assert reader.there(tmp_path / "out")
+        (captioned,) = reader.read(tmp_path / "out", DataConfig(captions_from_names=False)).samples
+        assert captioned.turns[-1].text == "a brown dog"
+        faq = write(tmp_path / "faq.json", json.dumps([ROWS["alpaca"]]))
+        reader.bring([faq], tmp_path / "text")
+        assert not (tmp_path / "text" / METADATA).exists() and reader.there(tmp_path / "text")
+        assert turns(reader.read(tmp_path / "text", DataConfig())) == [ASKED]
+
+    def test_an_import_that_was_cut_short_is_made_again(self, folder: Path, tmp_path: Path) -> None:
+        reader = READERS["pictures with dialogues"]
+        reader.bring([folder], tmp_path / "out")
+        (tmp_path / "out" / METADATA).unlink()
+        assert not reader.there(tmp_path / "out")
 
     def test_a_few_stand_for_all(self, folder: Path, tmp_path: Path) -> None:
         import_picture_dialogues([folder], tmp_path / "out")

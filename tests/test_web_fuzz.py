@@ -62,7 +62,7 @@ class Watched:
         run.mkdir()
         (run / "run.json").write_text(RunConfig().to_json())
         (run / "log.txt").write_text(SECRET)
-        return {"dataset": owner.import_pictures([pictures]), "run": run.name}
+        return {"dataset": owner.import_samples([pictures], "stable_diffusion"), "run": run.name}
 
     def ask(self, index: int, data: list[Any]) -> str:
         """What the server answers to these values; empty when it refuses to take them."""

@@ -148,15 +148,28 @@ def test_requests_larger_than_the_page_sends_are_refused() -> None:
 def test_a_dataset_has_at_most_so_many_pictures(tmp_path: Path) -> None:
     visitor = Workspace(tmp_path / "workspace", Limits(pictures=2)).visitor(None)
     with pytest.raises(ProblemsError, match="3 pictures, at most 2"):
-        visitor.import_pictures([make_pictures(tmp_path / "three", count=3)])
+        visitor.import_samples([make_pictures(tmp_path / "three", count=3)], "stable_diffusion")
+    assert not list((visitor.folder / "datasets").iterdir())
+
+
+def test_a_dataset_has_at_most_so_many_rows_and_none_that_cannot_be_used(tmp_path: Path) -> None:
+    visitor = Workspace(tmp_path / "workspace", Limits(rows=2)).visitor(None)
+    faq = tmp_path / "faq.jsonl"
+    faq.write_text("".join(f'{{"question": "What is {i}?", "answer": "A number."}}\n' for i in range(3)))
+    with pytest.raises(ProblemsError, match="3 rows, at most 2"):
+        visitor.import_samples([faq], "text_llm")
+    faq.write_text('{"question": "What is 1?"}\n')
+    with pytest.raises(ProblemsError) as caught:
+        visitor.import_samples([faq], "text_llm")
+    assert caught.value.problems[-1] == "faq.jsonl, line 1 has no answer: it is left out"
     assert not list((visitor.folder / "datasets").iterdir())
 
 
 def test_delete_my_data_leaves_nothing_of_mine_and_all_of_others(site: Site, tmp_path: Path) -> None:
     me, other = site.workspace.visitor(None), site.workspace.visitor(None)
     pictures = make_pictures(tmp_path / "data", count=1)
-    me.import_pictures([pictures])
-    kept = other.dataset(other.import_pictures([pictures]))
+    me.import_samples([pictures], "stable_diffusion")
+    kept = other.dataset(other.import_samples([pictures], "stable_diffusion"))
     mine, theirs = put_run(site, me.token), put_run(site, other.token)
     for run in (mine, theirs):
         (site.served / run.name).mkdir(parents=True)

@@ -242,7 +242,7 @@ def test_bad_settings_leave_no_folder_behind(
 def visitor(workspace: Workspace, pictures: Path) -> Iterator[tuple[Visitor, Path]]:
     """A visitor with a dataset; whatever the test leaves running is ended."""
     visitor = workspace.visitor(None)
-    dataset = visitor.dataset(visitor.import_pictures([pictures]))
+    dataset = visitor.dataset(visitor.import_samples([pictures], "stable_diffusion"))
     assert dataset
     yield visitor, dataset
     last = Supervisor(workspace)

@@ -112,7 +112,7 @@ def test_no_handler_answers_outside_the_queue_and_none_is_listed(page: Page) -> 
 def test_another_visitors_things_are_not_there(tmp_path: Path, pictures: Path) -> None:
     site = Site(Workspace(tmp_path))
     owner = site.workspace.visitor(None)
-    dataset = owner.import_pictures([pictures])
+    dataset = owner.import_samples([pictures], "stable_diffusion")
     run = owner.runs_folder() / new_token()
     run.mkdir()
     own = {"visitor": owner.token, "dataset": dataset, "run": run.name}
@@ -163,7 +163,7 @@ def test_the_workspace_is_not_served(page: Page) -> None:
 @pytest.mark.parametrize("value", [None, "text", [1], {"a": 1}, True, -1, 1e308, 2.5])
 def test_settings_no_form_would_send_are_sentences(page: Page, pictures: Path, value: Any) -> None:
     owner = Workspace(page.root).visitor(None)
-    state = {"visitor": owner.token, "dataset": owner.import_pictures([pictures])}
+    state = {"visitor": owner.token, "dataset": owner.import_samples([pictures], "stable_diffusion")}
     from lora_web import form
 
     names = [field.name for field in form.fields("stable_diffusion")]
@@ -198,10 +198,10 @@ def test_a_preview_without_a_run_and_one_with_bad_numbers_are_sentences(page: Pa
 def test_limits_are_enforced(tmp_path: Path, pictures: Path) -> None:
     few = Workspace(tmp_path, Limits(files=2)).visitor(None)
     with pytest.raises(ProblemsError, match="at most 2"):
-        few.import_pictures([pictures / f"disc-{i}.png" for i in range(3)])
+        few.import_samples([pictures / f"disc-{i}.png" for i in range(3)], "stable_diffusion")
     small = Workspace(tmp_path, Limits(visitor_bytes=100)).visitor(None)
     with pytest.raises(ProblemsError, match="fit"):
-        small.import_pictures([pictures / "disc-0.png"])
+        small.import_samples([pictures / "disc-0.png"], "stable_diffusion")
     assert not small.folder.exists()
 
 

@@ -38,8 +38,8 @@ WORDS = {
     ),
     "your_limits": ("Limits", "限制"),
     "limit.files": (
-        "{files} files at once, {size} each, {pictures} pictures in a dataset.",
-        "一次 {files} 个文件，每个不超过 {size}；一个数据集最多 {pictures} 张图片。",
+        "{files} files at once, {size} each, {pictures} pictures or {rows} rows of text in a dataset.",
+        "一次 {files} 个文件，每个不超过 {size}；一个数据集最多 {pictures} 张图片，或 {rows} 行文本。",
     ),
     "limit.space": ("{size} of space for everything you keep here.", "你在这里保存的全部内容最多占用 {size}。"),
     "limit.settings": (
@@ -88,6 +88,10 @@ WORDS = {
     "too_many_pictures": (
         "These are {count} pictures, at most {limit} are allowed; add fewer.",
         "共有 {count} 张图片，最多允许 {limit} 张；请减少数量。",
+    ),
+    "too_many_rows": (
+        "These are {count} rows, at most {limit} are allowed; add fewer.",
+        "共有 {count} 行，最多允许 {limit} 行；请减少数量。",
     ),
     "no_room": (
         "Your space holds {used} and this needs {more} more, at most {limit} fit; delete a run or add less.",

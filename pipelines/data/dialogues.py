@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ProblemsError, shown
 from ..files import write_text
-from .samples import Dataset, read_report, write_report
+from .samples import REPORT, Dataset, read_report, write_report
 from .sources import Entry, ImportLimits, Named, Source, open_sources, plain_name
 
 TABLE = "dialogues.jsonl"
@@ -148,7 +148,9 @@ def stored_dialogues(folder: Path, find: Finder = no_pictures) -> Dataset[Dialog
     try:
         lines = (folder / TABLE).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        raise ProblemsError(f"{folder.name} has no {TABLE}: import the dialogues first") from None
+        if not (folder / REPORT).exists():
+            raise ProblemsError(f"{folder.name} has no {TABLE}: import the dialogues first") from None
+        lines = []
     except (OSError, UnicodeDecodeError) as error:
         raise ProblemsError(f"{TABLE} in {folder.name} cannot be read: import the dialogues again") from error
     for number, line in enumerate(lines, 1):

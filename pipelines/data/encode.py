@@ -99,18 +99,19 @@ def encode_dataset(family: Family, parts: Parts, base: Base, config: RunConfig, 
 def _dataset(family: Family, config: RunConfig, folder: Path) -> Dataset:
     """The samples of a run, imported if they are not there yet."""
     reader = READERS[family.reads]
-    fresh = not (folder / reader.table).exists()
+    fresh = not reader.there(folder)
     if fresh:
         source = Path(config.data.path).expanduser()
         if not source.exists():
             raise ProblemsError(f"data.path is {config.data.path!r}, which does not exist; name {reader.wanted}")
-        reader.bring(source, folder)
+        reader.bring([source], folder)
     try:
         return reader.read(folder, config.data)
     except ProblemsError:
         if fresh:
             # Started again with better samples in data.path, the run must look there again.
-            (folder / reader.table).unlink(missing_ok=True)
+            for table in reader.tables:
+                (folder / table).unlink(missing_ok=True)
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .dialogues import (
     write_dialogues,
 )
 from .plain import some
-from .samples import Dataset, Sample, import_more, stored_dataset, trained_caption
+from .samples import Dataset, Sample, gather, stored_dataset, trained_caption, write_dataset
 from .sources import CAPTIONS, PICTURES, TABLES, Entry, ImportLimits, Named, Source, open_sources, plain_name
 
 if TYPE_CHECKING:
@@ -44,16 +45,27 @@ def import_picture_dialogues(
 ) -> Dataset[Dialogue]:
     """Read pictures, their captions and the dialogues about them into the folder `into`: dialogues without pictures as
     well. Raises ProblemsError when a source does not exist or `into` cannot be written."""
-    pictures, _ = import_more(sources, into, (), limits=limits, sort=_sort_pictures)
+    pictures, _, found = gather_dialogues(sources, into, (), limits)
+    dataset = replace(pictures, samples=found)
+    write_dialogues(into, dataset)
+    write_dataset(into, pictures)
+    return dataset
+
+
+def gather_dialogues(
+    sources: Sequence[Path | Named], into: Path, earlier: Sequence[Sample], limits: ImportLimits = LIMITS
+) -> tuple[Dataset[Sample], dict[str, Sample], tuple[Dialogue, ...]]:
+    """As `samples.gather`, with the dialogues as well, which may speak of new pictures and of those that are there
+    already. The sentences are about both."""
+    pictures, told = gather(sources, into, earlier, limits, _sort_pictures)
     rejected = list(pictures.rejected)
-    heap, find = Heap(rejected), _by_name(pictures.samples)
+    heap, find = Heap(rejected), by_name([*earlier, *pictures.samples])
     # What is wrong with a source itself was said the first time.
     for source in open_sources(sources, into, limits, [], _sort_dialogues):
         for entry in source.tables:
             heap.add(entry, limits, find)
-    dataset = Dataset(tuple(heap.found.values()), tuple(rejected), (*pictures.notes, *heap.notes))
-    write_dialogues(into, dataset)
-    return dataset
+    pictures = replace(pictures, rejected=tuple(rejected), notes=(*pictures.notes, *heap.notes))
+    return pictures, told, tuple(heap.found.values())
 
 
 def read_picture_dialogues(folder: Path, data: DataConfig) -> Dataset[Dialogue]:
@@ -81,18 +93,18 @@ def _of_caption(sample: Sample, caption: str) -> Dialogue:
     return read_row(sample.name, row, lambda names: (sample.path,))
 
 
-def _by_name(samples: Sequence[Sample]) -> Finder:
+def by_name(samples: Sequence[Sample]) -> Finder:
     """Pictures by the name they have in their source, else by the last part of it where only one is called so."""
     whole = {sample.name: sample.path for sample in samples}
-    last: dict[str, list[Path]] = {}
-    for name, path in whole.items():
-        last.setdefault(name.rpartition("/")[2], []).append(path)
+    last: dict[str, dict[str, Path]] = {}
+    for sample in samples:
+        last.setdefault(sample.name.rpartition("/")[2], {})[sample.id] = sample.path
 
     def find(names: Sequence[str]) -> tuple[Path, ...]:
         found = []
         for name in names:
             plain = plain_name(name)
-            alike = last.get(plain.rpartition("/")[2], [])
+            alike = [*last.get(plain.rpartition("/")[2], {}).values()]
             if plain not in whole and len(alike) != 1:
                 why = f"{len(alike)} pictures are called so" if alike else "which is not there"
                 raise Unread(f"names the picture {shown(name)}, {why}")

@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ from .dialogues import Dialogue, Turn
 from .pictures import open_picture
 from .regions import Region
 from .samples import Dataset, Sample
+from .sources import PICTURES, ImportLimits, Named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +46,18 @@ class EncodedSample:
 
 
 class Reader(ABC):
-    """Samples of one kind. `table` is the file of a dataset folder that lists them."""
+    """Samples of one kind. `tables` are the files of a dataset folder that list them; an import writes them last."""
 
-    table: ClassVar[str]
+    tables: ClassVar[tuple[str, ...]]
     wanted: ClassVar[str]
 
+    def there(self, folder: Path) -> bool:
+        """Whether samples were imported into this folder, and all of them."""
+        return any((folder / table).exists() for table in self.tables)
+
     @abstractmethod
-    def bring(self, source: Path, into: Path) -> Dataset[Any]:
-        """Import what a person named into a folder."""
+    def bring(self, sources: Sequence[Path | Named], into: Path, room: int = ImportLimits.total_bytes) -> Dataset[Any]:
+        """Import what a person named into a folder, of each source at most `room` bytes."""
 
     @abstractmethod
     def read(self, folder: Path, data: DataConfig) -> Dataset[Any]:
@@ -72,11 +77,13 @@ class Reader(ABC):
 
 
 class _Pictures(Reader):
-    table: ClassVar[str] = samples.METADATA
+    tables: ClassVar[tuple[str, ...]] = (samples.METADATA,)
     wanted: ClassVar[str] = "a folder, zip file or picture"
 
-    def bring(self, source: Path, into: Path) -> Dataset[Sample]:
-        return samples.import_dataset([source], into)
+    def bring(
+        self, sources: Sequence[Path | Named], into: Path, room: int = ImportLimits.total_bytes
+    ) -> Dataset[Sample]:
+        return samples.import_dataset(sources, into, limits=replace(samples.DEFAULT_LIMITS, total_bytes=room))
 
     def read(self, folder: Path, data: DataConfig) -> Dataset[Sample]:
         return samples.read_dataset(
@@ -118,21 +125,23 @@ class _Pictures(Reader):
 
     def few(self, folder: Path, into: Path, count: int) -> None:
         """Evenly spread over the dataset: of several shapes, if there are several."""
-        lines = _lines(folder / self.table)
+        lines = _lines(folder / samples.METADATA)
         chosen = lines[:: max(1, len(lines) // count)][:count]
         into.mkdir()
         for line in chosen:
             name = Path(json.loads(line)["file_name"]).name
             shutil.copyfile(folder / name, into / name)
-        write_text(into / self.table, "".join(line + "\n" for line in chosen))
+        write_text(into / samples.METADATA, "".join(line + "\n" for line in chosen))
 
 
 class _Dialogues(Reader):
-    table: ClassVar[str] = dialogues.TABLE
+    tables: ClassVar[tuple[str, ...]] = (dialogues.TABLE,)
     wanted: ClassVar[str] = "a JSON, JSONL or CSV file, or a folder or zip file of those"
 
-    def bring(self, source: Path, into: Path) -> Dataset[Dialogue]:
-        return dialogues.import_dialogues([source], into)
+    def bring(
+        self, sources: Sequence[Path | Named], into: Path, room: int = ImportLimits.total_bytes
+    ) -> Dataset[Dialogue]:
+        return dialogues.import_dialogues(sources, into, limits=replace(dialogues.LIMITS, total_bytes=room))
 
     def read(self, folder: Path, data: DataConfig) -> Dataset[Dialogue]:
         return dialogues.read_dialogues(folder)
@@ -155,15 +164,24 @@ class _Dialogues(Reader):
     def few(self, folder: Path, into: Path, count: int) -> None:
         """The longest, whose steps take most."""
         into.mkdir()
-        lines = sorted(_lines(folder / self.table), key=len, reverse=True)
-        write_text(into / self.table, "".join(line + "\n" for line in lines[:count]))
+        lines = sorted(_lines(folder / dialogues.TABLE), key=len, reverse=True)
+        write_text(into / dialogues.TABLE, "".join(line + "\n" for line in lines[:count]))
 
 
 class _PictureDialogues(_Dialogues):
+    tables: ClassVar[tuple[str, ...]] = (dialogues.TABLE, samples.METADATA)
     wanted: ClassVar[str] = "a folder or zip file of pictures with captions, or with a JSON file of dialogues"
 
-    def bring(self, source: Path, into: Path) -> Dataset[Dialogue]:
-        return picture_dialogues.import_picture_dialogues([source], into)
+    def there(self, folder: Path) -> bool:
+        # Either table may be missing, where there is nothing for it to list.
+        listed = (folder / samples.METADATA).exists()
+        return listed or (super().there(folder) and not any(path.suffix in PICTURES for path in folder.iterdir()))
+
+    def bring(
+        self, sources: Sequence[Path | Named], into: Path, room: int = ImportLimits.total_bytes
+    ) -> Dataset[Dialogue]:
+        limits = replace(dialogues.LIMITS, total_bytes=room)
+        return picture_dialogues.import_picture_dialogues(sources, into, limits=limits)
 
     def read(self, folder: Path, data: DataConfig) -> Dataset[Dialogue]:
         return picture_dialogues.read_picture_dialogues(folder, data)
@@ -193,7 +211,7 @@ class _PictureDialogues(_Dialogues):
         """Some of the longest dialogues and some pictures, of each as many."""
         super().few(folder, into, count)
         pictures = [json.loads(line)["file_name"] for line in _lines(folder / samples.METADATA)[:count]]
-        spoken_of = [name for line in _lines(into / self.table) for name in json.loads(line).get("images", [])]
+        spoken_of = [name for line in _lines(into / dialogues.TABLE) for name in json.loads(line).get("images", [])]
         for name in {Path(name).name for name in (*pictures, *spoken_of)}:
             shutil.copyfile(folder / name, into / name)
         listed = [line for line in _lines(folder / samples.METADATA) if json.loads(line)["file_name"] in pictures]

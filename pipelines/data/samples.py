@@ -101,10 +101,22 @@ def import_more(
     earlier: Sequence[Sample],
     *,
     limits: ImportLimits = DEFAULT_LIMITS,
-    sort: Sort | None = None,
 ) -> tuple[Dataset[Sample], dict[str, Sample]]:
     """As `import_dataset`; captions and boxes that meet no picture of their own source go to the pictures `earlier`
-    that are called like them, and come back by the ids of those. `sort` is that of `open_sources`."""
+    that are called like them, and come back by the ids of those."""
+    dataset, told = gather(sources, into, earlier, limits)
+    write_dataset(into, dataset)
+    return dataset, told
+
+
+def gather(
+    sources: Sequence[Path | Named],
+    into: Path,
+    earlier: Sequence[Sample],
+    limits: ImportLimits,
+    sort: Sort | None = None,
+) -> tuple[Dataset[Sample], dict[str, Sample]]:
+    """What `import_more` does before it writes the table. `sort` is that of `open_sources`."""
     rejected: list[str] = []
     notes: list[str] = []
     found: dict[str, Sample] = {}
@@ -134,9 +146,7 @@ def import_more(
         book.finish()
     rejected += boxes.rejected
     notes += boxes.notes
-    samples = _ordered(found)
-    write_dataset(into, Dataset(samples, tuple(rejected), tuple(notes)))
-    return Dataset(samples, tuple(rejected), tuple(notes)), told
+    return Dataset(_ordered(found), tuple(rejected), tuple(notes)), told
 
 
 def write_dataset(folder: Path, dataset: Dataset[Sample]) -> None:
