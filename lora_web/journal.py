@@ -6,6 +6,7 @@ import math
 import statistics
 from array import array
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.events import Event, Failed, Finished, Prepared, Previewed, Step, Stopped, Validated, from_json
@@ -28,12 +29,15 @@ class Journal:
         self.step = self.steps = 0
         self.at = array("q")
         self.losses = array("d")
+        # What the losses are made of, by name; NaN at steps that did not say.
+        self.figures: dict[str, array[float]] = {}
         self.prepared: Prepared | None = None
         self.ending: Finished | Stopped | Failed | None = None
         self.ending_offset = 0
         self.pace: deque[float] = deque(maxlen=20)
         self.memory = 0
         self.validations: dict[int, float] = {}
+        self.perplexities: dict[int, float] = {}
         self.previews: dict[int, Previewed] = {}
 
     def update(self) -> None:
@@ -68,15 +72,24 @@ class Journal:
             while self.at and self.at[-1] > event.step:
                 self.at.pop()
                 self.losses.pop()
+                for values in self.figures.values():
+                    values.pop()
             self.validations = {step: loss for step, loss in self.validations.items() if step <= event.step}
+            self.perplexities = {step: told for step, told in self.perplexities.items() if step <= event.step}
         elif isinstance(event, Step):
             self.step, self.steps = event.step, event.steps
             self.at.append(event.step)
+            for name in event.figures.keys() - self.figures.keys():
+                self.figures[name] = array("d", [math.nan] * len(self.losses))
+            for name, values in self.figures.items():
+                values.append(event.figures.get(name, math.nan))
             self.losses.append(event.loss)
             self.pace.append(event.seconds)
             self.memory = event.memory
         elif isinstance(event, Validated):
             self.validations[event.step] = event.loss
+            if event.perplexity is not None:
+                self.perplexities[event.step] = event.perplexity
         elif isinstance(event, Previewed):
             self.previews[event.step] = event
         elif isinstance(event, (Finished, Stopped, Failed)):
@@ -121,13 +134,26 @@ class Journal:
         decay = 1 - 1 / max(2.0, min(50.0, len(kept) / 5))
         total = weight = 0.0
         smooth = []
+        stride = max(1, math.ceil(len(kept) / points))
         for _, loss in kept:
             total = decay * total + (1 - decay) * loss
             weight = decay * weight + (1 - decay)
             smooth.append(total / weight)
-        stride = max(1, math.ceil(len(kept) / points))
-        rows = []
-        for i in range(0, len(kept), stride):
-            part = kept[i : i + stride]
-            rows.append((part[-1][0], sum(x for _, x in part) / len(part), smooth[i + len(part) - 1]))
-        return rows
+        ends = iter(smooth[stride - 1 :: stride] + smooth[-1:])
+        return [(step, loss, next(ends)) for step, loss in _thinned(kept, stride)]
+
+    def blocks(self, points: int = 60) -> list[list[tuple[int, float]]]:
+        """For each block that learns from a teacher (step, distance), thinned to at most `points`."""
+        found = []
+        for number in range(1, len(self.figures) + 1):
+            pairs = zip(self.at, self.figures.get(f"block {number}", ()), strict=False)
+            kept = [(step, value) for step, value in pairs if math.isfinite(value)]
+            if kept:
+                found.append(_thinned(kept, max(1, math.ceil(len(kept) / points))))
+        return found
+
+
+def _thinned(rows: Sequence[tuple[int, float]], stride: int) -> list[tuple[int, float]]:
+    """The last step and the mean of every `stride` rows."""
+    parts = [rows[start : start + stride] for start in range(0, len(rows), stride)]
+    return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]

@@ -57,6 +57,27 @@ def page_title(found: Status | None) -> str:
     return f"{told} · {say('title')}"
 
 
+def probe(found: Status | None) -> str:
+    """How far each block still is from the teacher it learns from; empty where there is none."""
+    if found is None or not found.blocks:
+        return ""
+    most = max(distance for block in found.blocks for _, distance in block)
+    rows = []
+    for number, block in enumerate(found.blocks, 1):
+        places = [(100 * step / max(1, found.steps), 24 - 24 * distance / max(most, 1e-9)) for step, distance in block]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        rows.append(
+            f'<tr data-block="{number}"><th scope="row">{escape(say("probe.block", number=number))}</th>'
+            f'<td><svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'
+            f'<polyline points="{points}"/></svg></td><td>{block[0][1]:.2f}</td><td>{block[-1][1]:.2f}</td></tr>'
+        )
+    heads = "".join(f'<th scope="col">{escape(say(f"probe.{key}"))}</th>' for key in ("of", "course", "first", "now"))
+    return (
+        f'<details class="probe" open><summary>{escape(say("probe"))}</summary><table><thead><tr>{heads}</tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table><p class="quiet">{escape(say("probe.help"))}</p></details>'
+    )
+
+
 def strip(run: Path, previews: dict[int, Previewed]) -> str:
     """The preview pictures a run made, each with its step; empty when it made none."""
     steps = sorted(previews)
@@ -118,6 +139,8 @@ def _numbers(found: Status) -> str:
         parts.append(say("loss", loss=f"{found.curve[-1][2]:.4f}"))
     if found.validations:
         parts.append(say("validation", loss=f"{found.validations[max(found.validations)]:.4f}"))
+    if found.perplexity:
+        parts.append(say("perplexity", perplexity=f"{found.perplexity:.3g}"))
     if found.speed and found.step:
         parts.append(say("speed", speed=f"{found.speed:.3g}"))
     if found.memory:

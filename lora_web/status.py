@@ -45,6 +45,9 @@ class Status:
     memory: int = 0
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     validations: dict[int, float] = field(default_factory=dict)
+    perplexity: float | None = None
+    # Of each block of a model that learns from a teacher: how far it was from it, at (step, distance).
+    blocks: list[list[tuple[int, float]]] = field(default_factory=list)
     overfit: tuple[int, float] | None = None
     previews: dict[int, Previewed] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -86,6 +89,8 @@ def status_of(run: Path, row: Row, journal: Journal, ahead: int, seconds: float 
         memory=journal.memory,
         curve=journal.curve(),
         validations=dict(journal.validations),
+        perplexity=journal.perplexities[max(journal.perplexities)] if journal.perplexities else None,
+        blocks=journal.blocks(),
         overfit=journal.overfit,
         previews=dict(journal.previews),
         problems=reasons(row, seconds),

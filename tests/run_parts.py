@@ -22,8 +22,8 @@ def prepared(step: int = 0, steps: int = 10) -> Prepared:
     )
 
 
-def step(number: int, loss: float = 1.0, seconds: float = 2.0) -> Step:
-    return Step(number, 10, loss, 1e-3, 1.0, seconds, 0)
+def step(number: int, loss: float = 1.0, seconds: float = 2.0, **figures: float) -> Step:
+    return Step(number, 10, loss, 1e-3, 1.0, seconds, 0, figures)
 
 
 def write(run: Path, *events: Event) -> None:

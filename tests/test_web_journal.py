@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from lora_web.journal import Journal
+from lora_web.progress import probe, status
+from lora_web.status import Status
 from pipelines.events import Finished, Previewed, Validated
 from tests.run_parts import prepared, step, write
 
@@ -48,6 +50,20 @@ def test_curve_is_thin_smooth_and_leaves_out_what_is_not_finite(tmp_path: Path) 
     assert len(curve) <= 400
     assert curve[-1][0] == 5000
     assert all(0.8 < smooth < 1.2 for _, _, smooth in curve[20:])
+
+
+def test_journal_keeps_what_each_block_learned_from_its_teacher(tmp_path: Path) -> None:
+    taught = (step(n, **{"answers": 2.0, "block 1": 1 / n, "block 2": 1.0}) for n in (2, 4))
+    write(tmp_path, prepared(), step(1), *taught)
+    write(tmp_path, prepared(step=2), step(3, **{"block 1": 0.25}), Validated(3, 1.0, 2.5))
+    journal = Journal(tmp_path / "events.jsonl")
+    journal.update()
+    assert journal.blocks() == [[(2, 0.5), (3, 0.25)], [(2, 1.0)]]
+    assert journal.perplexities == {3: 2.5}
+    found = Status("running", step=3, steps=10, perplexity=2.5, blocks=journal.blocks())
+    assert probe(found).count("<tr data-block") == 2 and "0.25" in probe(found)
+    assert "perplexity 2.5" in status(found, "run")
+    assert probe(Status("running")) == probe(None) == ""
 
 
 def test_journal_keeps_pictures_and_validations(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Training:
         gr.Markdown(f"## {say('progress')}")
         self.status = gr.HTML(progress.status(None, ""), elem_id=f"{prefix}status", elem_classes="run-status")
         self.plot = loss_plot(say("plot"), 220, {say(key): colour for key, colour in _COLOURS.items()}, f"{prefix}plot")
+        self.probe = gr.HTML("", apply_default_css=False, elem_id=f"{prefix}probe")
         self.strip = gr.HTML("", apply_default_css=False, elem_id=f"{prefix}strip")
         with gr.Row(elem_id=f"{prefix}run-buttons"):
             self.sample = gr.Button(say("sample"), interactive=False, elem_id=f"{prefix}sample", min_width=100)
@@ -44,7 +45,7 @@ class Training:
         # comes and goes with what it speaks of: answers may overtake each other.
         self.seen = gr.JSON({}, visible="hidden")
         buttons = [self.sample, self.stop, self.resume, self.discard]
-        self.outputs = [self.seen, self.status, self.plot, self.strip, *buttons, self.title, self.timer]
+        self.outputs = [self.seen, self.status, self.plot, self.probe, self.strip, *buttons, self.title, self.timer]
 
     def found(self, who: Mapping[str, Any]) -> Status | None:
         """The status of the run this page watches; None when there is none, or it has just been deleted elsewhere."""
@@ -73,6 +74,7 @@ class Training:
                 (name, found and (found.step, len(found.curve), list(found.validations))),
                 lambda: _plot(found) if found else gr.LinePlot(visible=False),
             ),
+            ((name, found and (found.step, len(found.blocks))), lambda: progress.probe(found)),
             ((name, list(previews)), lambda: progress.strip(run, previews) if run else ""),
             *_buttons(found),
             (title, lambda: title),

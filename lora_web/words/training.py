@@ -33,6 +33,18 @@ WORDS = {
     "left": ("about {time} left", "大约还需 {time}"),
     "loss": ("Loss {loss}", "损失 {loss}"),
     "validation": ("validation loss {loss}", "验证损失 {loss}"),
+    "perplexity": ("perplexity {perplexity}", "困惑度 {perplexity}"),
+    "probe": ("What each block has learned from the teacher", "每一层从教师那里学到了多少"),
+    "probe.block": ("Block {number}", "第 {number} 层"),
+    "probe.of": ("Block", "层"),
+    "probe.course": ("Course", "变化"),
+    "probe.first": ("At first", "起初"),
+    "probe.now": ("Now", "现在"),
+    "probe.help": (
+        "How far the picture's tokens in a block are from what the teacher's block says there (1 − cosine): 0 is the "
+        "same, 1 has nothing in common.",
+        "这一层的图像词元与教师对应层的输出相差多少（1 − 余弦相似度）：0 表示相同，1 表示毫无共同之处。",
+    ),
     "speed": ("{speed} steps per second", "每秒 {speed} 步"),
     "memory": ("{gigabytes} GB of memory", "内存 {gigabytes} GB"),
     "took": ("took {time}", "用时 {time}"),
