@@ -90,7 +90,7 @@ class DataConfig:
     captions_from_names: bool = knob(
         True, "A sample without a caption takes the words of its file name.", reads=_CAPTIONED
     )
-    flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.", reads=_PICTURES)
+    flip: bool = knob(False, "Also train on mirrored pictures. Not for faces or lettering.", reads=_CAPTIONED)
     validation_percent: float = knob(
         0.0, "Share of samples held out to measure validation loss.", low=0, high=50, unit="%"
     )

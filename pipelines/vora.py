@@ -331,10 +331,10 @@ def _arranged(samples: Sequence[EncodedSample], batch_size: int, mixed: bool) ->
     from .nets.spliced import PADDING
 
     padding = {"ids": 0, "labels": llm.IGNORED, "image": PADDING}
-    whole = {sample.id: sample.tensors for sample in samples}
+    whole = {sample.id: sample for sample in samples}
     words = [dataclasses.replace(one, tensors={name: one.tensors[name] for name in padding}) for one in samples]
-    seeing = [row for row in words if len(whole[row.id]["pixels"])]
-    others = [row for row in words if not len(whole[row.id]["pixels"])]
+    seeing = [row for row in words if len(whole[row.id].tensors["pixels"])]
+    others = [row for row in words if not len(whole[row.id].tensors["pixels"])]
     rows = llm_rows.buckets(seeing, batch_size, padding) if seeing else []
     if mixed and rows:
         longest = rows[-1].size[0]
@@ -349,8 +349,16 @@ def _arranged(samples: Sequence[EncodedSample], batch_size: int, mixed: bool) ->
     rows = [*rows, *(llm_rows.buckets(others, batch_size, padding) if others else ())]
     room: dict[tuple[int, int], int] = {}
     for row in rows:
-        room[row.size] = max(room.get(row.size, 0), len(whole[row.id]["pixels"]))
-    return [dataclasses.replace(row, tensors=row.tensors | _heavy(whole[row.id], room[row.size])) for row in rows]
+        room[row.size] = max(room.get(row.size, 0), len(whole[row.id].tensors["pixels"]))
+
+    def seen(row: EncodedSample, tensors: dict[str, Tensor] | None) -> Any:
+        # The words stand where they stand, however the picture is turned.
+        return tensors and row.tensors | _heavy(tensors, room[row.size])
+
+    return [
+        dataclasses.replace(row, tensors=seen(row, whole[row.id].tensors), mirrored=seen(row, whole[row.id].mirrored))
+        for row in rows
+    ]
 
 
 def _heavy(tensors: dict[str, Tensor], room: int) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -21,7 +22,8 @@ from pipelines.adapters.contents import inspect
 from pipelines.adapters.strength import OnMarked
 from pipelines.bases import find_base
 from pipelines.checkpoints import adapters
-from pipelines.config import AdapterConfig, RunConfig
+from pipelines.config import AdapterConfig, RunConfig, with_values
+from pipelines.data.encode import encode_dataset
 from pipelines.errors import LeftOut, ProblemsError
 from pipelines.events import Event, Finished, Prepared, Previewed, Step
 from pipelines.export import export
@@ -115,6 +117,23 @@ class TestRows:
                 same = [row for row in rows if row.size == size]
                 found = family.loss(parts, batch(same), DRAW)
                 torch.testing.assert_close(found, torch.stack([alone[row.id] for row in same]).mean())
+
+    def test_mirrored_pictures_stand_where_the_others_do(self, base: Path, tmp_path: Path) -> None:
+        """Half of the pixels of a two-coloured picture each way round; words, places and lengths are the same."""
+        halves = Image.new("RGB", (32, 32), "red")
+        halves.paste("blue", (0, 0, 16, 32))
+        (tmp_path / "data").mkdir()
+        halves.save(tmp_path / "data" / "a.png")
+        (tmp_path / "data" / "a.txt").write_text("two halves")
+        (tmp_path / "data" / "rows.json").write_text('[{"question": "one?", "answer": "a longer answer than that"}]')
+        family, parts = loaded(base)
+        config = with_values(vora_config(base, tmp_path / "data"), {"data.flip": True})
+        folders = (tmp_path / "run", tmp_path / "cache")
+        rows = encode_dataset(family, parts, find_base(str(base)), config, folders).rows
+        (row,) = [row for row in rows if row.mirrored]
+        assert len(rows) == 2 and row.mirrored and row.mirrored.keys() == row.tensors.keys()
+        changed = [name for name, value in row.tensors.items() if not torch.equal(value, row.mirrored[name])]
+        assert changed == ["pixels"] and torch.equal(row.tensors["pixels"].flip(-1), row.mirrored["pixels"])
 
     def test_what_cannot_be_learned_is_left_out(self, base: Path) -> None:
         family, parts = loaded(base, max_length=40)

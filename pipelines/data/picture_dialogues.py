@@ -46,7 +46,7 @@ def import_picture_dialogues(
     """Read pictures, their captions and the dialogues about them into the folder `into`: dialogues without pictures as
     well. Raises ProblemsError when a source does not exist or `into` cannot be written."""
     pictures, _, found = gather_dialogues(sources, into, (), limits)
-    dataset = replace(pictures, samples=found)
+    dataset = Dataset(found, pictures.rejected, pictures.notes)
     write_dialogues(into, dataset)
     write_dataset(into, pictures)
     return dataset

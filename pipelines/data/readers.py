@@ -189,15 +189,22 @@ class _PictureDialogues(_Dialogues):
     def encode(
         self, family: Family, parts: Parts, sample: Dialogue, config: RunConfig, cached: Cached
     ) -> EncodedSample:
+        from PIL import ImageOps
+
         from ..family import DialogueItem
 
-        def make() -> dict[str, Tensor]:
-            pictures = tuple(open_picture(path, sample.name) for path in sample.pictures)
-            return family.encode(parts, DialogueItem(sample.id, sample.turns, pictures))
+        def make(flip: bool) -> dict[str, Tensor]:
+            pictures = [open_picture(path, sample.name) for path in sample.pictures]
+            seen = tuple(map(ImageOps.mirror, pictures) if flip else pictures)
+            return family.encode(parts, DialogueItem(sample.id, sample.turns, seen))
+
+        def get(flip: bool) -> dict[str, Tensor]:
+            return cached((sample.id, flip), lambda: make(flip))
 
         picture = sample.pictures[0] if sample.pictures else None
         question = sample.question.replace(dialogues.PICTURE, "").strip()
-        return EncodedSample(sample.id, question, (0, 0), cached((sample.id,), make), picture=picture)
+        mirrored = get(True) if config.data.flip and picture else None
+        return EncodedSample(sample.id, question, (0, 0), get(False), mirrored, picture=picture)
 
     def stand_in(self, parts: Parts, config: RunConfig) -> Any:
         from PIL import Image
