@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from pipelines.errors import ProblemsError
 
-from . import api, editor, glance
+from . import api, editor, glance, rows
 from .header import header
 from .hosts import HostCheck
 from .intake import Intake
@@ -86,7 +86,7 @@ def launch_settings(demo: Page, host: str, port: int | None, allowed: tuple[str,
         "enable_monitoring": False,
         "ssr_mode": False,
         "app_kwargs": {
-            "routes": [*editor.routes(), glance.route(demo.site)],
+            "routes": [*editor.routes(), *rows.routes(), glance.route(demo.site)],
             "middleware": [
                 Middleware(HostCheck, host=host, allowed=allowed),
                 Middleware(Intake, limits=limits),

@@ -15,7 +15,7 @@ from pipelines.errors import ProblemsError
 from pipelines.files import write_text
 
 from . import processes
-from .datasets import Desk
+from .picture_desk import PictureDesk
 from .text import say
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 class Describer:
     """The captioning of one dataset. Its state is in its folder, so it outlives the page and the server."""
 
-    def __init__(self, desk: Desk):
+    def __init__(self, desk: PictureDesk):
         self.desk = desk
         self.folder = desk.aside / "captioning"
 

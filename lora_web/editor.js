@@ -1,7 +1,4 @@
-// The dataset editor: pictures with their captions. Text from people is only ever set with textContent or value.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
-const { words, limits, family } = JSON.parse($("editor").dataset.settings);
-const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+// The editor of pictures with their captions. Text from people is only ever set with textContent or value.
 const cards = new Map(); // id -> {root, thumb, frame, text, check, marks, crop}
 let seen = {}; // id -> what a run with the present settings would do with the picture
 let filter = "all";
@@ -9,30 +6,17 @@ let current = null; // the id the arrow keys are at
 let stage = null; // the id that is looked at closely
 let drawing = 0;
 
-const address = (id, side) =>
-  new URL(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${id}/${side}`, document.baseURI).href;
-
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name in made && name !== "list") made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
 function problemsOf(picture) {
   const found = [];
   if (!picture.caption.trim()) found.push("no_caption");
   if (limits.regions && !picture.regions.length) found.push("no_regions");
   if (seen[picture.id]?.too_small) found.push("too_small");
-  if (pictures.has(picture.twin)) found.push("duplicate");
+  if (samples.has(picture.twin)) found.push("duplicate");
   return found;
 }
 const passes = (picture) => filter === "all" || (filter === "ok" ? !problemsOf(picture).length : problemsOf(picture).includes(filter));
-const visible = () => [...pictures.keys()].filter((id) => cards.get(id)?.root.hidden === false);
-const selected = () => [...pictures.keys()].filter((id) => cards.get(id)?.check.checked);
+const visible = () => [...samples.keys()].filter((id) => cards.get(id)?.root.hidden === false);
+const selected = () => [...samples.keys()].filter((id) => cards.get(id)?.check.checked);
 const chosen = () => (selected().length ? selected() : visible());
 
 function makeCard(picture) {
@@ -54,39 +38,45 @@ function makeCard(picture) {
 }
 
 const shown = {
+  ...shownByAll,
+
   // Puts what the server says in place of what is shown; what the server does not have yet stays.
   take(reply, report = false) {
     version = reply.version;
     trigger("saved");
     const mine = saver.unsaved();
-    const before = [...pictures.keys()].join();
-    pictures.clear();
+    const before = [...samples.keys()].join();
+    samples.clear();
     for (const picture of reply.pictures) {
-      if (!saver.remove.has(picture.id)) pictures.set(picture.id, { ...picture, ...mine[picture.id] });
+      if (!saver.remove.has(picture.id)) samples.set(picture.id, { ...picture, ...mine[picture.id] });
     }
-    for (const [id, card] of cards) if (!pictures.has(id)) { card.root.remove(); cards.delete(id); }
+    for (const [id, card] of cards) if (!samples.has(id)) { card.root.remove(); cards.delete(id); }
     if (report) shown.report(reply);
-    if ([...pictures.keys()].join() !== before) shown.list();
-    else for (const picture of pictures.values()) shown.picture(picture);
+    if ([...samples.keys()].join() !== before) shown.list();
+    else for (const picture of samples.values()) shown.sample(picture);
     shown.counts();
     look();
+  },
+
+  async again() {
+    shown.take(await ask("open", { again: true }));
   },
 
   // Draws the cards, some in every frame, so that no frame takes long.
   list() {
     const turn = ++drawing;
-    const left = [...pictures.values()];
+    const left = [...samples.values()];
     let last = null;
     const draw = () => {
       if (turn !== drawing) return;
       const until = performance.now() + 12;
       while (left.length && performance.now() < until) {
         const picture = left.shift();
-        if (!pictures.has(picture.id)) continue;
+        if (!samples.has(picture.id)) continue;
         if (!cards.has(picture.id)) cards.set(picture.id, makeCard(picture));
         const { root } = cards.get(picture.id);
-        root.hidden = !passes(pictures.get(picture.id));
-        shown.picture(pictures.get(picture.id));
+        root.hidden = !passes(samples.get(picture.id));
+        shown.sample(samples.get(picture.id));
         if (root.previousElementSibling !== last || !root.parentNode) {
           if (last) last.after(root);
           else $("cards").prepend(root);
@@ -99,7 +89,7 @@ const shown = {
     draw();
   },
 
-  picture(picture) {
+  sample(picture) {
     const card = cards.get(picture.id);
     if (!card) return;
     if (card.text.value !== picture.caption) card.text.value = picture.caption;
@@ -121,29 +111,29 @@ const shown = {
   present(gone) {
     const next = visible().find((id) => !gone.includes(id));
     for (const id of gone) {
-      pictures.delete(id);
+      samples.delete(id);
       cards.get(id)?.root.remove();
       cards.delete(id);
     }
     if (gone.includes(current)) current = next ?? null;
     if (gone.includes(stage)) $("stage").close();
     shown.counts();
-    for (const picture of pictures.values()) shown.picture(picture);
+    for (const picture of samples.values()) shown.sample(picture);
   },
 
   counts() {
-    const count = { all: pictures.size, ok: 0, no_caption: 0, no_regions: 0, too_small: 0, duplicate: 0 };
-    for (const picture of pictures.values()) {
+    const count = { all: samples.size, ok: 0, no_caption: 0, no_regions: 0, too_small: 0, duplicate: 0 };
+    for (const picture of samples.values()) {
       const found = problemsOf(picture);
       if (!found.length) count.ok += 1;
       for (const name of found) count[name] += 1;
     }
     for (const option of $("filter").options) option.textContent = `${words[`show_${option.value}`]} (${count[option.value]})`;
-    const any = pictures.size > 0;
+    const any = samples.size > 0;
     for (const name of ["tools", "list"]) $(name).hidden = !any;
     $("clear").disabled = !any;
     $("example").hidden = any || !limits.example;
-    $("lead").textContent = !any ? words.no_pictures : pictures.size === 1 ? words.one : fill(words.count, { count: pictures.size });
+    $("lead").textContent = !any ? words.no_pictures : samples.size === 1 ? words.one : fill(words.count, { count: samples.size });
     $("none-shown").hidden = visible().length > 0 || drawingStill();
     const picked = selected().length;
     $("selection").textContent = picked ? fill(words.selected, { count: picked }) : words.none_selected;
@@ -152,32 +142,6 @@ const shown = {
     const first = visible();
     if (!first.includes(current)) current = first[0] ?? null;
     for (const [id, card] of cards) card.thumb.tabIndex = id === current ? 0 : -1;
-  },
-
-  saving(error = null) {
-    const refused = [...saver.refused.values()].flatMap(({ sentences }) => sentences);
-    const state = error ? "failed" : refused.length ? "refused" : saver.dirty ? "saving" : "saved";
-    const status = $("saved");
-    status.dataset.state = state;
-    status.textContent = words[`state_${state}`];
-    if (refused.length) shown.problems(refused);
-    for (const id of saver.refused.keys()) shown.picture(pictures.get(id));
-  },
-
-  history() {
-    for (const name of ["undo", "stage-undo"]) $(name).disabled = !past.done.length;
-    for (const name of ["redo", "stage-redo"]) $(name).disabled = !past.undone.length;
-  },
-
-  busy(sentence, share = null) {
-    $("busy").hidden = !sentence;
-    $("busy-text").textContent = sentence;
-    if (share === null) $("busy-bar").removeAttribute("value");
-    else $("busy-bar").value = share;
-  },
-
-  problems(sentences) {
-    $("report").replaceChildren(node("div", { className: "problems" }, ...sentences.map((line) => node("p", { textContent: line }))));
   },
 
   report({ rejected, notes }) {
@@ -190,7 +154,7 @@ const shown = {
     $("report").replaceChildren(...parts);
   },
 };
-const drawingStill = () => cards.size < pictures.size;
+const drawingStill = () => cards.size < samples.size;
 
 // Which part of a picture is trained on.
 function place(crop, state, wanted) {
@@ -211,14 +175,14 @@ function look() {
     const reply = await ask("look", { settings }).catch(() => null);
     if (turn !== looking || !reply || reply.problems) return;
     seen = reply.seen;
-    for (const picture of pictures.values()) shown.picture(picture);
+    for (const picture of samples.values()) shown.sample(picture);
     shown.counts();
   }, 150);
 }
 
 // Close up: one picture large, with all there is to know about it.
 function closeUp(id) {
-  const picture = pictures.get(id);
+  const picture = samples.get(id);
   if (!picture) return;
   const fresh = stage !== id || !$("stage").open;
   stage = id;
@@ -268,13 +232,13 @@ function neighbour(id, key) {
 const idOf = (target) => target.closest?.(".card")?.dataset.id;
 
 function revise(id, field, value, what = field) {
-  const picture = pictures.get(id);
+  const picture = samples.get(id);
   if (!picture || same(picture[field], value)) return;
   revised(id, field, picture[field], value, what);
   picture[field] = value;
   saver.edit(id, field, value);
   saver.soon();
-  shown.picture(picture);
+  shown.sample(picture);
   shown.history();
   countSoon();
 }
@@ -286,7 +250,7 @@ function countSoon() {
 
 function show(which) {
   filter = which;
-  for (const [id, picture] of pictures) {
+  for (const [id, picture] of samples) {
     const card = cards.get(id);
     if (card) card.root.hidden = !passes(picture);
   }
@@ -309,7 +273,7 @@ function bulk() {
   const text = $("bulk-text").value.trim();
   if (!text) { $("bulk-text").focus(); return; }
   const values = {};
-  for (const id of chosen()) values[id] = { caption: BULK[kind](pictures.get(id).caption, text, $("bulk-by").value.trim()).slice(0, limits.caption) };
+  for (const id of chosen()) values[id] = { caption: BULK[kind](samples.get(id).caption, text, $("bulk-by").value.trim()).slice(0, limits.caption) };
   $("bulk-done").textContent = fill(words.changed, { count: apply(values) });
   look();
 }
@@ -328,7 +292,7 @@ async function begin(value) {
   shown.take(reply, true);
   for (const name of ["example", "pick", "pick-folder"]) $(name).disabled = false;
   if (reply.describing) listen();
-  apply(Object.fromEntries(Object.entries(saver.remembered()).filter(([id]) => pictures.has(id))));
+  apply(Object.fromEntries(Object.entries(saver.remembered()).filter(([id]) => samples.has(id))));
 }
 
 element.addEventListener("input", (event) => {
@@ -362,7 +326,7 @@ element.addEventListener("keydown", (event) => {
   } else if (id && target.matches(".thumb")) {
     const next = neighbour(id, key);
     if (next) { event.preventDefault(); moveTo(next); }
-    else if (key === "Delete") { const after = neighbour(id, "ArrowRight"); takeOut([id]); moveTo(pictures.has(after) ? after : current); }
+    else if (key === "Delete") { const after = neighbour(id, "ArrowRight"); takeOut([id]); moveTo(samples.has(after) ? after : current); }
   } else if (key === "Enter" && !event.isComposing && (target.matches(".card textarea") || target === $("stage-caption"))) {
     // A caption is one line: Enter goes on to the next picture.
     event.preventDefault();
@@ -372,9 +336,7 @@ element.addEventListener("keydown", (event) => {
 });
 
 $("filter").addEventListener("change", () => show($("filter").value));
-$("crops").addEventListener("change", () => { for (const picture of pictures.values()) shown.picture(picture); });
-$("undo").addEventListener("click", undo);
-$("redo").addEventListener("click", redo);
+$("crops").addEventListener("change", () => { for (const picture of samples.values()) shown.sample(picture); });
 $("select-all").addEventListener("click", () => { for (const id of visible()) cards.get(id).check.checked = true; shown.counts(); });
 $("select-none").addEventListener("click", () => { for (const card of cards.values()) card.check.checked = false; shown.counts(); });
 $("remove").addEventListener("click", () => takeOut(selected()));
@@ -391,49 +353,20 @@ $("stage").addEventListener("keydown", (event) => {
   step(event.key === "ArrowLeft" ? -1 : 1);
 });
 
-$("pick").addEventListener("click", () => $("file-input").click());
-$("pick-folder").addEventListener("click", () => $("folder-input").click());
-for (const name of ["file-input", "folder-input"]) {
-  $(name).addEventListener("change", () => { const files = picked($(name).files); $(name).value = ""; bring(files); });
-}
 $("example").addEventListener("click", () => during(async () => {
   shown.busy(words.reading_example);
   received(await ask("example"));
 }));
 $("clear").addEventListener("click", () => {
-  takeOut([...pictures.keys()]);
+  takeOut([...samples.keys()]);
   $("report").replaceChildren();
 });
 for (const what of ["pictures", "captions", "coco", "yolo"]) {
-  $(`save-${what}`).addEventListener("click", async () => {
-    if (!(await saver.push())) return;
-    const link = node("a", { href: new URL(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${what}.zip`, document.baseURI).href, download: `${what}.zip` });
-    element.append(link);
-    link.click();
-    link.remove();
-  });
+  $(`save-${what}`).addEventListener("click", () => takeHome(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${what}.zip`, `${what}.zip`));
 }
-const dragging = (on) => $("editor").classList.toggle("dragging", on);
-element.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); dragging(true); } });
-element.addEventListener("dragleave", (event) => { if (!element.contains(event.relatedTarget)) dragging(false); });
-element.addEventListener("drop", async (event) => {
-  if (!event.dataTransfer.types.includes("Files")) return;
-  event.preventDefault();
-  dragging(false);
-  const found = dropped(event.dataTransfer.items);
-  bring(await found);
-});
-document.addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (!files.length || !element.offsetParent) return;
-  event.preventDefault();
-  bring(picked(files));
-});
 window.addEventListener("lora-web-settings", look);
-window.addEventListener("beforeunload", (event) => { if (saver.dirty) event.preventDefault(); });
-document.addEventListener("visibilitychange", () => { if (document.hidden && saver.waiting) saver.push(); });
-// What starts a run waits for these; false means that something could not be saved.
-(window.loraWebPending ??= new Set()).add(() => saver.push());
+$("crops").parentElement.hidden = !limits.crops;
+offerFiles();
 offerDescribing();
 offerRegions();
 watch("value", () => begin(props.value));

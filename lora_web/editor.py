@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,24 @@ from starlette.routing import Route
 from pipelines.config import RunConfig
 from pipelines.data.bundle import FORMS
 from pipelines.data.plain import MAX_CAPTION
-from pipelines.data.sources import CAPTIONS, LAYOUTS, NAMES, PICTURES, Named
+from pipelines.data.sources import CAPTIONS, LAYOUTS, NAMES, PICTURES
 from pipelines.errors import ProblemsError
 from pipelines.registry import family_class
 
 from . import sentences
 from .captioning import Describer
-from .datasets import Desk
+from .component import desk_names, picked, script, template, told
+from .datasets import pictures_of
+from .picture_desk import PictureDesk
 from .regions import DRAWING, drawing
 from .site import EXAMPLES, Site
 from .text import say, spoken
 from .words.pictures import WORDS
-from .workspace import Workspace, is_token
+from .workspace import Workspace
 
 _EDIT = "edit."
 _HERE = Path(__file__).parent
-_PARTS = ("editor_regions", "editor_saving", "editor_files", "editor_describe", "editor")
-_SCRIPT = "\n".join([DRAWING, *((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)])
+_SCRIPT = DRAWING + script("editor_regions", "editor_describe", "editor")
 _PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
 FILE_TYPES = (*PICTURES, *CAPTIONS, *LAYOUTS, *NAMES, ".csv", ".zip")
 # Settings that say what becomes of a picture, in the order `FOLLOW` gets them.
@@ -47,11 +47,11 @@ FLUSH = """async (who, ...values) => {
 }"""
 
 
-def follow(family: str) -> str:
-    """For the event of a changed setting: tells the editor of this family."""
-    names = [name.rpartition(".")[2] for name in FOLLOWED[1:]]
+def follow(family: str, followed: Sequence[str] = FOLLOWED) -> str:
+    """For the event of a changed setting, the first of which is the base: tells the editor of this family."""
+    names = [name.rpartition(".")[2] for name in followed[1:]]
     data = ", ".join(names)
-    return f"""(base, {data}) => {{
+    return f"""({", ".join(["base", *names])}) => {{
       (window.loraWebSettings ??= {{}})[{json.dumps(family)}] = {{ base, data: {{ {data} }} }};
       window.dispatchEvent(new Event("lora-web-settings"));
     }}"""
@@ -79,6 +79,7 @@ class Editor:
                 "example": self.example_folder.is_dir(),
                 "describe": not site.hosted or bool(_offered()),
                 "models": _offered(),
+                "crops": family_class(family).reads == "pictures",
                 "regions": drawing() if draws else None,
                 "settings": {"base": config.base, "data": data},
             },
@@ -86,29 +87,29 @@ class Editor:
         functions = (self.open, self.add, self.save, self.example, self.look, self.describe, self.described, self.hush)
         self.component = gr.HTML(
             value=None,
-            html_template=_template(settings, sentences.limits(limits, site.hosted), prefix),
+            html_template=template(
+                _PAGE,
+                settings,
+                prefix=prefix,
+                limits=sentences.limits(limits, site.hosted),
+                accept=",".join(FILE_TYPES),
+            ),
             js_on_load=_SCRIPT,
             apply_default_css=False,
-            server_functions=[spoken(_told(work)) for work in functions],
+            server_functions=[spoken(told(work)) for work in functions],
             elem_id=f"{prefix}editor",
         )
 
     def open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything there is to show."""
+        """Everything there is to show; `again`, where the page has been open all along."""
         desk = self._desk(asked)
+        if asked.get("again") is True:
+            return desk.show()
         return desk.open() | {"describing": Describer(desk).found(0)["active"]}
 
     def add(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Import uploaded files: `files` [{path, name}]; `replace` captions that are there."""
-        desk, files = self._desk(asked), asked.get("files")
-        found = []
-        for item in files if isinstance(files, list) else []:
-            path, name = (item.get("path"), item.get("name")) if isinstance(item, Mapping) else (None, None)
-            if isinstance(path, str) and isinstance(name, str):
-                # A path from outside must never get further than here.
-                real = Path(path.replace("\0", "")).resolve()
-                if real.is_relative_to(self.site.served) and real.is_file():
-                    found.append(Named(real, name))
+        desk, found = self._desk(asked), picked(asked, self.site.served)
         if not found:
             raise ProblemsError(say("no_picture_found"))
         return desk.add(found, replace=asked.get("replace") is True)
@@ -161,43 +162,14 @@ class Editor:
         Describer(self._desk(asked)).stop()
         return {}
 
-    def _desk(self, asked: Mapping[str, Any]) -> Desk:
-        visitor, dataset = asked.get("visitor"), asked.get("dataset")
-        if not is_token(visitor) or not is_token(dataset):
-            raise ProblemsError(say("page_stale"))
-        return Desk(self.site.workspace.visitor(visitor), str(dataset))
+    def _desk(self, asked: Mapping[str, Any]) -> PictureDesk:
+        visitor, dataset = desk_names(asked)
+        return pictures_of(self.site.workspace.visitor(visitor), dataset, self.family)
 
 
 def _offered() -> list[str]:
     """Captioning models that whoever runs the server names in the environment."""
     return [name for name in os.environ.get("LORA_WEB_CAPTIONERS", "").split(",") if name]
-
-
-def _told(work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """A function of the editor that answers with sentences where `work` fails."""
-
-    def answer(asked: Any) -> dict[str, Any]:
-        try:
-            return work(asked if isinstance(asked, Mapping) else {})
-        except ProblemsError as error:
-            return {"problems": list(error.problems)}
-        except OSError as error:
-            return {"problems": [say("unreadable", reason=error.strerror or error)]}
-
-    answer.__name__ = work.__name__
-    return answer
-
-
-def _template(settings: dict[str, Any], limits: str, prefix: str) -> str:
-    page = _PAGE.replace("%settings%", html.escape(json.dumps(settings, ensure_ascii=False)))
-    page = (
-        page.replace("%prefix%", prefix)
-        .replace("%limits%", html.escape(limits))
-        .replace("%accept%", ",".join(FILE_TYPES))
-    )
-    for key, sentence in settings["words"].items():
-        page = page.replace(f"%{key}%", html.escape(sentence))
-    return page
 
 
 def routes() -> list[Route]:
@@ -206,11 +178,12 @@ def routes() -> list[Route]:
     return [Route(here + "/{picture}/{side:int}", _small_picture), Route(here + "/{what}.zip", _bundle)]
 
 
-def _asked(request: Request) -> Desk | None:
-    visitor, dataset = request.path_params["visitor"], request.path_params["dataset"]
-    if not is_token(visitor) or not is_token(dataset):
+def _asked(request: Request) -> PictureDesk | None:
+    try:
+        visitor, dataset = desk_names(request.path_params)
+    except ProblemsError:
         return None
-    return Desk(Workspace(Path(os.environ["GRADIO_TEMP_DIR"]).parent).visitor(visitor), dataset)
+    return PictureDesk(Workspace(Path(os.environ["GRADIO_TEMP_DIR"]).parent).visitor(visitor), dataset)
 
 
 def _small_picture(request: Request) -> Response:

@@ -9,7 +9,7 @@ async function listen() {
   described += reply.lines.length;
   const values = {};
   for (const line of reply.lines) {
-    if (line.id && pictures.get(line.id)?.caption === line.before) values[line.id] = { caption: line.caption };
+    if (line.id && samples.get(line.id)?.caption === line.before) values[line.id] = { caption: line.caption };
     if (line.problems) shown.problems(line.problems);
   }
   apply(values);

@@ -59,7 +59,7 @@ async function bring(all) {
     }
     shown.busy(fill(words.reading, { count: files.length }));
     await saver.push();
-    received(await ask("add", { files: there, replace: $("replace").checked }));
+    received(await ask("add", { files: there, replace: $("replace")?.checked ?? false }));
   });
 }
 
@@ -71,6 +71,7 @@ function received(reply) {
   }
   shown.take(reply, true);
   record({ changes: reply.changes, gone: reply.gone, come: reply.come });
+  tellOthers();
 }
 
 // One import at a time, with words for whatever goes wrong.
@@ -86,4 +87,38 @@ async function during(work) {
     importing = false;
     shown.busy("");
   }
+}
+
+// All the ways in, and what the page owes its person when it is left.
+function offerFiles() {
+  for (const name of ["file", "folder"]) {
+    const [pick, input] = $$(name === "file" ? "pick" : "pick-folder", `${name}-input`);
+    if (!pick) continue;
+    pick.addEventListener("click", () => input.click());
+    input.addEventListener("change", () => { const files = picked(input.files); input.value = ""; bring(files); });
+  }
+  const dragging = (on) => $("editor").classList.toggle("dragging", on);
+  element.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); dragging(true); } });
+  element.addEventListener("dragleave", (event) => { if (!element.contains(event.relatedTarget)) dragging(false); });
+  element.addEventListener("drop", async (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    dragging(false);
+    const found = dropped(event.dataTransfer.items);
+    bring(await found);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    // Of two editors on a page the first one takes them.
+    if (!files.length || !element.offsetParent || event.defaultPrevented) return;
+    event.preventDefault();
+    bring(picked(files));
+  });
+  $("undo").addEventListener("click", undo);
+  $("redo").addEventListener("click", redo);
+  window.addEventListener("beforeunload", (event) => { if (saver.dirty) event.preventDefault(); });
+  document.addEventListener("visibilitychange", () => { if (document.hidden && saver.waiting) saver.push(); });
+  // What starts a run waits for these; false means that something could not be saved. A tab that is not looked at cannot
+  // be what the run is started from.
+  (window.loraWebPending ??= new Set()).add(async () => (await saver.push()) || !element.offsetParent);
 }

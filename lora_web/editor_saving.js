@@ -1,6 +1,6 @@
-// What the editor knows, its history, and saving. Nothing here touches the page but through `shown`.
-// A picture is known by its content (`id`), never by its place in the list.
-const pictures = new Map();
+// What an editor knows, its history, and saving. Nothing here touches the page but through `shown`.
+// A sample is known by its `id`, never by its place in the list.
+const samples = new Map();
 let desk = null; // {visitor, dataset}: who asks, and for what
 let version = -1;
 
@@ -10,7 +10,14 @@ async function ask(name, more = {}) {
   if (!reply) throw new Error(words.unreachable);
   return reply;
 }
+// Another editor of the same dataset has to look again.
+const tellOthers = () => window.dispatchEvent(new CustomEvent("lora-web-dataset", { detail: { dataset: desk.dataset, from: element } }));
+window.addEventListener("lora-web-dataset", ({ detail }) => {
+  if (desk && detail.from !== element && detail.dataset === desk.dataset) shown.again();
+});
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+const memory = () => `lora-web-unsaved-${limits.memory ?? ""}${desk.dataset}`;
 
 // Changes that the server does not have yet. Also kept in this browser, so that closing the page loses nothing.
 const SOON = 400;
@@ -67,13 +74,17 @@ const saver = {
       }
       const flown = this.flying;
       this.flying = null;
+      shown.landed?.(reply);
       this.wait = 1000;
+      for (const id of flown.edits.keys()) this.refused.delete(id);
       for (const [id, sentences] of Object.entries(reply.refused)) {
-        if (pictures.has(id)) this.refused.set(id, { fields: flown.edits.get(id), sentences });
+        // What was typed since then may be right.
+        if (samples.has(id) && !this.edits.has(id) && !reply.missing?.includes(id)) this.refused.set(id, { fields: flown.edits.get(id), sentences });
       }
       version = reply.version;
       trigger("saved");
-      if (reply.pictures) shown.take(reply);
+      if (reply.pictures || reply.rows) shown.take(reply);
+      if (flown.remove.size || flown.restore.size) tellOthers();
       this.remember();
       shown.saving();
     }
@@ -96,17 +107,16 @@ const saver = {
     return all;
   },
   remember() {
-    const name = `lora-web-unsaved-${desk.dataset}`;
     const all = this.unsaved();
     try {
-      if (Object.keys(all).length) localStorage.setItem(name, JSON.stringify(all));
-      else localStorage.removeItem(name);
+      if (Object.keys(all).length) localStorage.setItem(memory(), JSON.stringify(all));
+      else localStorage.removeItem(memory());
     } catch { /* A browser may forbid it, or be full: the server is asked anyway. */ }
   },
   // What an earlier page of this browser could not save.
   remembered() {
     try {
-      return JSON.parse(localStorage.getItem(`lora-web-unsaved-${desk.dataset}`)) ?? {};
+      return JSON.parse(localStorage.getItem(memory())) ?? {};
     } catch {
       return {};
     }
@@ -140,24 +150,24 @@ function revised(id, field, before, after, what) {
 
 function change(changes, side = 1) {
   for (const [id, fields] of Object.entries(changes)) {
-    const picture = pictures.get(id);
-    if (!picture) continue;
+    const sample = samples.get(id);
+    if (!sample) continue;
     for (const [field, sides] of Object.entries(fields)) {
-      picture[field] = sides[side];
+      sample[field] = sides[side];
       saver.edit(id, field, sides[side]);
     }
-    shown.picture(picture);
+    shown.sample(sample);
   }
   if (saver.waiting) saver.soon();
   shown.counts();
 }
 
-// Makes a new step of changes {id: {field: value}} that the person asked for. Returns how many pictures it changed.
+// Makes a new step of changes {id: {field: value}} that the person asked for. Returns how many samples it changed.
 function apply(values) {
   const changes = {};
   for (const [id, fields] of Object.entries(values)) {
     for (const [field, value] of Object.entries(fields)) {
-      const before = pictures.get(id)?.[field];
+      const before = samples.get(id)?.[field];
       if (before !== undefined && !same(before, value)) (changes[id] ??= {})[field] = [before, value];
     }
   }
@@ -184,10 +194,11 @@ function travel(from, to, side) {
   if (gone.length || come.length) {
     saver.take(gone, come);
     shown.present(gone, come);
-    // Pictures that come back are known again once the server has answered.
-    saver.push().then(() => change(step.changes, side));
+    // Samples that come back are known again once the server has answered.
+    saver.push().then(() => { change(step.changes, side); shown.reveal?.(come[0]); });
   } else {
     change(step.changes, side);
+    shown.reveal?.(Object.keys(step.changes)[0]);
   }
   shown.history();
 }

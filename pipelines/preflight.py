@@ -17,10 +17,12 @@ from .bases import HUB, distilled, find_base, license_of, native_resolution
 from .config import RunConfig
 from .data.batches import split_validation
 from .data.captions import words_of_name
+from .data.dialogue_looks import asked_again, tokens, unended
+from .data.dialogues import Dialogue
 from .data.looks import twins
 from .data.plain import some
 from .data.readers import READERS
-from .data.samples import Learned, Sample, read_dataset
+from .data.samples import Learned, Sample, read_dataset, stored_dataset
 from .errors import ProblemsError
 from .registry import family_class
 
@@ -43,6 +45,12 @@ SENTENCES = {
     "which is right for a style; for a subject, choose a rare word",
     "dialogues": "{count} dialogues, each seen about {passes}×",
     "pictures with dialogues": "{count} dialogues, about pictures or without, each seen about {passes}×",
+    "asked_again": "{count} of {all} dialogues ask what another one asks and answer something else ({names}); the "
+    "model will learn to say either",
+    "cut": "{count} of {all} dialogues are likely longer than {limit} tokens ({names}); what comes later is not read",
+    "unended": "{count} of {all} answers stop in the middle of a sentence ({names}); if they were cut off, so will be "
+    "what the model says",
+    "unspoken": "{count} of {all} pictures have neither caption nor question ({names}); nothing is learned from them",
     "even": "Alpha is {alpha}; this family is meant for the rank itself, {wanted}",
     "few_dialogues": "There are only {count} dialogues; 50 or more teach a manner of answering",
     "alpha": "Alpha is {alpha}; for language models twice the rank is usual, {wanted}",
@@ -80,12 +88,15 @@ FIXES = {
     "preset": "Use the settings for this base",
     "rate": "Use a learning rate of {rate}",
     "alpha": "Set alpha to {alpha}",
+    "length": "Read up to {length} tokens",
     "rank": "Use a rank of {rank}",
     "rslora": "Use rsLoRA",
 }
 _FEW, _WORDS = 5, 55
 # Fewest passes and wanted ones: a language model knows most of what it reads, and repeats what it reads too often.
 _PASSES = {"pictures": (8, 20), "dialogues": (1, 3), "pictures with dialogues": (8, 20)}
+# Beyond so many tokens a step takes more memory than most machines have to spare.
+_LONGEST = 4096
 _FEW_DIALOGUES, _MANY_ROWS, _RANK_FOR_MANY, _USUAL_RANK, _HIGH_RANK = 50, 50_000, 32, 16, 64
 _ENLARGED = 1.1
 _LARGE, _HIGH_RATE, _RATE = 512, 5e-4, 1e-4
@@ -150,9 +161,9 @@ def check(config: RunConfig, dataset: Path, room: Path) -> list[Finding]:
     if kind == "pictures":
         every += [*_pictures(config, samples), *_captions(config, samples, stored), *_disk(config, samples, room)]
     elif kind == "dialogues":
-        every += _advice(config, len(samples))
+        every += [*_dialogues(config, samples), *_advice(config, len(samples))]
     else:
-        every += _even(config)
+        every += [*_dialogues(config, samples), *_unspoken(config, samples, dataset), *_even(config)]
     order = ("error", "warning", "fact")
     return sorted(every, key=lambda finding: order.index(finding.level))
 
@@ -236,6 +247,37 @@ def common_words(captions: Sequence[str]) -> list[str]:
     split = [[word.strip(",.;:!?()").lower() for word in caption.split()] for caption in captions]
     shared = set.intersection(*map(set, split)) if split else set()
     return [word for word in dict.fromkeys(split[0] if split else ()) if word and word in shared - small]
+
+
+def _dialogues(config: RunConfig, samples: Sequence[Dialogue]) -> list[Finding]:
+    """What is odd in the words of questions and answers."""
+    found, limit = [], config.options.max_length
+    sizes = {sample.name: tokens(sample) for sample in samples}
+    long = [name for name, count in sizes.items() if count > limit]
+    if long:
+        wanted = 1 << max(sizes.values()).bit_length()
+        fix = Fix("length", {"options.max_length": wanted}, {"length": wanted}) if wanted <= _LONGEST else None
+        parts = {"count": len(long), "all": len(samples), "limit": limit, "names": some(long, 3)}
+        found.append(Finding("warning", "cut", parts, fix))
+    for kind, odd in (("unended", unended(samples)), ("asked_again", asked_again(samples))):
+        if odd:
+            parts = {"count": len(odd), "all": len(samples), "names": some([sample.name for sample in odd], 3)}
+            found.append(Finding("warning" if kind == "unended" else "fact", kind, parts))
+    return found
+
+
+def _unspoken(config: RunConfig, samples: Sequence[Dialogue], dataset: Path) -> list[Finding]:
+    """Pictures that no dialogue speaks of."""
+    spoken_of = {path for sample in samples for path in sample.pictures}
+    stored = stored_dataset(dataset).samples
+    silent = [sample.name for sample in stored if sample.path not in spoken_of]
+    if not silent:
+        return []
+    fix = None
+    if not config.data.captions_from_names and any(map(words_of_name, silent)):
+        fix = Fix("captions_from_names", {"data.captions_from_names": True})
+    parts = {"count": len(silent), "all": len(stored), "names": some(silent, 3)}
+    return [Finding("warning", "unspoken", parts, fix)]
 
 
 def _advice(config: RunConfig, count: int) -> list[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_web.datasets import Desk
+from lora_web.picture_desk import PictureDesk
 from lora_web.workspace import Workspace
 from tests.browser_parts import chromium, visit
 from tests.data_parts import make_folder, png
@@ -66,16 +66,16 @@ def url(workspace: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(workspace: Path, tmp_path: Path, url: str) -> Desk:
+def desk(workspace: Path, tmp_path: Path, url: str) -> PictureDesk:
     """A dataset of two pictures, 400 x 200 and 200 x 400."""
     (visitor,) = Workspace(workspace).known_visitors()
-    desk = Desk(visitor, visitor.new_dataset())
+    desk = PictureDesk(visitor, visitor.new_dataset())
     desk.add([make_folder(tmp_path / "set", {"a.png": png(90, (400, 200)), "b.png": png(9, (200, 400))})])
     return desk
 
 
 @pytest.fixture
-def page(browser: Browser, url: str, desk: Desk) -> Iterator[Page]:
+def page(browser: Browser, url: str, desk: PictureDesk) -> Iterator[Page]:
     with visit(browser, url, path=f"?of={desk.folder.name}") as page:
         expect(page.locator("#gallery .card")).to_have_count(2)
         yield page
@@ -105,7 +105,7 @@ def drag(page: Page, layer: Locator, start: tuple[float, float], end: tuple[floa
     page.mouse.up()
 
 
-def saved(page: Page, desk: Desk, name: str = "a.png") -> list[dict[str, Any]]:
+def saved(page: Page, desk: PictureDesk, name: str = "a.png") -> list[dict[str, Any]]:
     """The regions a run would read, once the server has everything."""
     expect(page.locator('[data-part="saved"]')).to_have_attribute("data-state", "saved")
     (sample,) = (sample for sample in desk.samples() if sample.name == name)
@@ -117,7 +117,7 @@ def boxes(*regions: dict[str, Any]) -> list[Any]:
     return [pytest.approx(region["box"], abs=0.012) for region in regions]
 
 
-def test_boxes_are_drawn_moved_resized_captioned_and_undone(page: Page, desk: Desk) -> None:
+def test_boxes_are_drawn_moved_resized_captioned_and_undone(page: Page, desk: PictureDesk) -> None:
     stage = look(page)
     layer, rows = stage.locator(".region-layer"), stage.locator(".region-list li")
     expect(stage.get_by_role("status")).to_have_text("No boxes yet.")
@@ -170,7 +170,7 @@ def test_boxes_are_drawn_moved_resized_captioned_and_undone(page: Page, desk: De
     expect(page.locator("#gallery .outline")).to_have_count(1)
 
 
-def test_the_keyboard_is_enough(page: Page, desk: Desk) -> None:
+def test_the_keyboard_is_enough(page: Page, desk: PictureDesk) -> None:
     page.get_by_role("button", name="Look at a.png").focus()
     page.keyboard.press("Enter")
     stage = page.get_by_role("dialog")
@@ -209,7 +209,7 @@ def test_the_keyboard_is_enough(page: Page, desk: Desk) -> None:
     expect(page.get_by_role("button", name="Look at a.png")).to_be_focused()
 
 
-def test_ten_boxes_are_enough_and_doubles_are_named(page: Page, desk: Desk) -> None:
+def test_ten_boxes_are_enough_and_doubles_are_named(page: Page, desk: PictureDesk) -> None:
     many = [{"box": [i / 12, 0.0, (i + 1) / 12, 0.5], "caption": str(i)} for i in range(9)]
     name = next(sample.id for sample in desk.samples() if sample.name == "a.png")
     desk.save({"edits": [{"id": name, "regions": [*many, LEFT_HALF]}]})
@@ -235,7 +235,7 @@ def test_ten_boxes_are_enough_and_doubles_are_named(page: Page, desk: Desk) -> N
     )
 
 
-def test_a_finger_draws_on_a_phone(page: Page, desk: Desk) -> None:
+def test_a_finger_draws_on_a_phone(page: Page, desk: PictureDesk) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     stage = look(page, "b.png")
     layer = stage.locator(".region-layer")
@@ -263,7 +263,7 @@ def test_boxes_are_drawn_on_an_empty_square(page: Page) -> None:
     assert region == {"box": boxes({"box": [0.25, 0.25, 0.75, 0.5]})[0], "caption": "a moon"}
 
 
-def test_boxes_come_with_files_and_go_with_them(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_boxes_come_with_files_and_go_with_them(page: Page, desk: PictureDesk, tmp_path: Path) -> None:
     late = make_folder(tmp_path / "late", {"a.txt": "1 0.5 0.5 0.5 1.5", "obj.names": "cat\nfox", "b.txt": "a caption"})
     page.locator("#files input[type=file]").set_input_files([late / "a.txt", late / "obj.names", late / "b.txt"])
     expect(page.get_by_label("Caption of b.png", exact=True)).to_have_value("a caption")
@@ -278,7 +278,7 @@ def test_boxes_come_with_files_and_go_with_them(page: Page, desk: Desk, tmp_path
 
 
 @pytest.mark.parametrize("path", ["?__theme=light&of=", "zh?__theme=dark&of="])
-def test_no_accessibility_faults_while_drawing(page: Page, url: str, desk: Desk, path: str) -> None:
+def test_no_accessibility_faults_while_drawing(page: Page, url: str, desk: PictureDesk, path: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     names = [sample.id for sample in desk.samples()]
     desk.save({"edits": [{"id": name, "regions": [LEFT_HALF, {**LEFT_HALF, "caption": ""}]} for name in names]})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_web.captioning import Describer
-from lora_web.datasets import Desk
+from lora_web.picture_desk import PictureDesk
 from lora_web.workspace import Workspace
 from pipelines.captioning import Captioner
 from pipelines.data.pictures import open_picture
@@ -44,7 +44,7 @@ def test_pictures_without_caption_are_described_by_another_process(
     captioner: Path, tmp_path: Path, pictures: Path
 ) -> None:
     visitor = Workspace(tmp_path / "workspace").visitor(None)
-    desk = Desk(visitor, visitor.new_dataset())
+    desk = PictureDesk(visitor, visitor.new_dataset())
     desk.add([pictures])
     ids = [picture["id"] for picture in desk.open()["pictures"]]
     desk.save({"edits": [{"id": name, "caption": ""} for name in ids[:3]]})

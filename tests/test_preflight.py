@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import time
@@ -16,6 +17,8 @@ from lora_web.measuring import Measures
 from pipelines import measure, presets
 from pipelines.__main__ import main
 from pipelines.config import DataConfig, RunConfig, with_values
+from pipelines.data.dialogues import import_dialogues
+from pipelines.data.picture_dialogues import import_picture_dialogues
 from pipelines.data.samples import import_dataset
 from pipelines.measure import Measured
 from pipelines.preflight import FIXES, SENTENCES, Finding, check, errors, judge
@@ -245,3 +248,31 @@ def test_a_family_that_reads_boxes_wants_some(
     import_dataset([layouts], tmp_path / "boxes")
     assert "boxless" not in found(config, tmp_path / "boxes")
     assert "boxless" not in found(dataclasses.replace(config, family="stable_diffusion", options=None), dataset)
+
+
+def test_what_is_odd_about_dialogues(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {i}?", "answer": f"It is number {i}."} for i in range(60)]
+    rows += [
+        {"question": "What is 3?", "answer": "Three."},
+        {"question": "What is long?", "answer": "Very long. " * 300},
+    ]
+    rows += [{"question": "What is cut?", "answer": "It is something that ends in the"}]
+    (tmp_path / "faq.json").write_text(json.dumps(rows))
+    import_dialogues([tmp_path / "faq.json"], tmp_path / "dataset")
+    config = with_values(RunConfig(family="text_llm"), {"data.path": "dataset"})
+    odd = found(config, tmp_path / "dataset")
+    assert "1 of 63 answers" in str(odd["unended"]) and "row 63" in str(odd["unended"])
+    assert "row 61" in str(odd["asked_again"]) and "1 of 63 dialogues are likely longer" in str(odd["cut"])
+    assert fixed(config, odd["cut"]).options.max_length == 1024
+    assert "cut" not in found(fixed(config, odd["cut"]), tmp_path / "dataset")
+    assert not {"few", "small", "silent", "no_trigger", "twins"} & set(odd)
+
+
+def test_pictures_nothing_is_said_of(tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "in", count=3)
+    (pictures / "disc-1.txt").unlink()
+    import_picture_dialogues([pictures], tmp_path / "dataset")
+    config = with_values(RunConfig(family="vora"), {"data.path": "dataset", "data.captions_from_names": False})
+    silent = found(config, tmp_path / "dataset")["unspoken"]
+    assert "1 of 3 pictures" in str(silent) and "disc-1.png" in str(silent)
+    assert "unspoken" not in found(fixed(config, silent), tmp_path / "dataset")

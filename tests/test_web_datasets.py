@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from lora_web.datasets import Desk
+from lora_web.picture_desk import PictureDesk
 from lora_web.workspace import Limits, Visitor, Workspace, new_token
 from pipelines.data.samples import read_dataset
 from pipelines.data.sources import Named
@@ -30,18 +30,18 @@ def visitor(tmp_path: Path) -> Visitor:
 
 
 @pytest.fixture
-def desk(visitor: Visitor, pictures: Path) -> Desk:
-    desk = Desk(visitor, visitor.new_dataset())
+def desk(visitor: Visitor, pictures: Path) -> PictureDesk:
+    desk = PictureDesk(visitor, visitor.new_dataset())
     desk.add([pictures])
     return desk
 
 
-def shown(desk: Desk) -> dict[str, dict[str, Any]]:
+def shown(desk: PictureDesk) -> dict[str, dict[str, Any]]:
     """The pictures by name."""
     return {picture["name"]: picture for picture in desk.open()["pictures"]}
 
 
-def test_an_edit_is_what_the_trainer_reads(desk: Desk) -> None:
+def test_an_edit_is_what_the_trainer_reads(desk: PictureDesk) -> None:
     disc = shown(desk)["disc-0.png"]
     region = {"box": [0.1, 0.2, 0.5, 1], "caption": "a  rim"}
     answer = desk.save({"version": 1, "edits": [{"id": disc["id"], "caption": "a new\ncaption", "regions": [region]}]})
@@ -54,7 +54,7 @@ def test_an_edit_is_what_the_trainer_reads(desk: Desk) -> None:
     assert len(desk.save({"version": 1, "edits": []})["pictures"]) == 6
 
 
-def test_taking_out_can_be_undone_until_the_page_is_opened_again(desk: Desk) -> None:
+def test_taking_out_can_be_undone_until_the_page_is_opened_again(desk: PictureDesk) -> None:
     ids = [picture["id"] for picture in desk.open()["pictures"]]
     desk.save({"edits": [{"id": ids[0], "caption": "precious"}]})
     left = desk.save({"remove": ids[:2]})
@@ -68,7 +68,7 @@ def test_taking_out_can_be_undone_until_the_page_is_opened_again(desk: Desk) -> 
     assert desk.empty
 
 
-def test_captions_that_come_later_fill_gaps_and_replace_only_when_told(desk: Desk, tmp_path: Path) -> None:
+def test_captions_that_come_later_fill_gaps_and_replace_only_when_told(desk: PictureDesk, tmp_path: Path) -> None:
     ids = {name: picture["id"] for name, picture in shown(desk).items()}
     desk.save({"edits": [{"id": ids["disc-1.png"], "caption": ""}]})
     late = make_folder(tmp_path / "late", {"disc-0.txt": "new 0", "disc-1.txt": "new 1", "nobody.txt": "x"})
@@ -82,7 +82,7 @@ def test_captions_that_come_later_fill_gaps_and_replace_only_when_told(desk: Des
     assert shown(desk)["disc-0.png"]["caption"] == "new 0"
 
 
-def test_names_with_folders_come_from_the_page_and_captions_find_them(desk: Desk, tmp_path: Path) -> None:
+def test_names_with_folders_come_from_the_page_and_captions_find_them(desk: PictureDesk, tmp_path: Path) -> None:
     files = make_folder(tmp_path / "up", {"1/a.png": png(1), "2/a.png": png(2), "3/a.txt": "first"})
     given = [
         Named(files / "1/a.png", "x/a.png"),
@@ -96,7 +96,7 @@ def test_names_with_folders_come_from_the_page_and_captions_find_them(desk: Desk
     assert {path.parent for path in desk.folder.iterdir()} == {desk.folder}
 
 
-def test_a_table_brings_captions_and_regions_to_pictures_already_there(desk: Desk, tmp_path: Path) -> None:
+def test_a_table_brings_captions_and_regions_to_pictures_already_there(desk: PictureDesk, tmp_path: Path) -> None:
     rows = [
         {"file_name": "disc-2.png", "text": "two", "regions": [{"box": [0, 0, 1, 0.5], "caption": "top"}]},
         {"file_name": "disc-3.png", "text": "three", "regions": [{"box": [1, 0, 2, 0.5], "caption": "out"}]},
@@ -109,7 +109,7 @@ def test_a_table_brings_captions_and_regions_to_pictures_already_there(desk: Des
     assert any("outside" in line and "disc-3.png" in line for line in answer["rejected"])
 
 
-def test_duplicates_are_noticed_whatever_their_bytes(desk: Desk, tmp_path: Path) -> None:
+def test_duplicates_are_noticed_whatever_their_bytes(desk: PictureDesk, tmp_path: Path) -> None:
     disc = desk.folder / f"{shown(desk)['disc-1.png']['id']}.png"
     with Image.open(disc) as picture:
         picture.convert("RGB").resize((300, 300)).save(tmp_path / "zz larger.jpg", quality=80)
@@ -122,7 +122,7 @@ def test_duplicates_are_noticed_whatever_their_bytes(desk: Desk, tmp_path: Path)
 
 
 def test_example_pictures_make_way_until_somebody_touched_them(visitor: Visitor, pictures: Path) -> None:
-    desk = Desk(visitor, visitor.new_dataset())
+    desk = PictureDesk(visitor, visitor.new_dataset())
     example = ROOT / "examples/data/openmoji"
     come = desk.add([example], example=True)["come"]
     answer = desk.add([pictures])
@@ -131,7 +131,7 @@ def test_example_pictures_make_way_until_somebody_touched_them(visitor: Visitor,
     assert len(desk.add([pictures])["pictures"]) == 24
 
 
-def test_states_follow_the_settings(desk: Desk) -> None:
+def test_states_follow_the_settings(desk: PictureDesk) -> None:
     ids = {name: picture["id"] for name, picture in shown(desk).items()}
     desk.save({"edits": [{"id": ids["disc-0.png"], "caption": ""}]})
     data = {"resolution": 64, "buckets": True, "caption": "", "trigger_word": "tok", "captions_from_names": False}
@@ -152,16 +152,16 @@ def test_states_follow_the_settings(desk: Desk) -> None:
 
 def test_limits_of_pictures_and_bytes_hold(tmp_path: Path, pictures: Path) -> None:
     few = Workspace(tmp_path / "few", Limits(pictures=5)).visitor(None)
-    desk = Desk(few, few.new_dataset())
+    desk = PictureDesk(few, few.new_dataset())
     with pytest.raises(ProblemsError, match="at most 5"):
         desk.add([pictures])
     assert desk.empty and not list(desk.folder.iterdir())
     small = Workspace(tmp_path / "small", Limits(visitor_bytes=100)).visitor(None)
     with pytest.raises(ProblemsError, match="MB fit"):
-        Desk(small, small.new_dataset()).add([pictures / "disc-0.png"])
+        PictureDesk(small, small.new_dataset()).add([pictures / "disc-0.png"])
 
 
-def test_small_copies_are_made_once_and_only_of_pictures(desk: Desk) -> None:
+def test_small_copies_are_made_once_and_only_of_pictures(desk: PictureDesk) -> None:
     disc = shown(desk)["disc-0.png"]["id"]
     small = desk.thumbnail(disc, 256)
     assert small and small == desk.thumbnail(disc, 256)
@@ -171,14 +171,14 @@ def test_small_copies_are_made_once_and_only_of_pictures(desk: Desk) -> None:
         assert desk.thumbnail(name, side) is None
 
 
-def test_a_bundle_read_again_is_the_same_dataset(desk: Desk, visitor: Visitor, tmp_path: Path) -> None:
+def test_a_bundle_read_again_is_the_same_dataset(desk: PictureDesk, visitor: Visitor, tmp_path: Path) -> None:
     disc = shown(desk)["disc-0.png"]
     region = {"box": [0.25, 0.0, 0.5, 1.0], "caption": "a rim"}
     desk.save({"edits": [{"id": disc["id"], "caption": "ü 猫", "regions": [region]}]})
     names = {"up.png": "../../up.png", "UP.png": "up.png", "q.png": 'what?".png'}
     files = make_folder(tmp_path / "odd", {name: png(number) for number, name in enumerate(names)})
     desk.add([Named(files / path, name) for path, name in names.items()])
-    other = Desk(visitor, visitor.new_dataset())
+    other = PictureDesk(visitor, visitor.new_dataset())
     other.add([desk.bundle("pictures")])
     assert len(other.open()["pictures"]) == 9
     for key in ("id", "caption", "regions", "width", "height"):
@@ -228,9 +228,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture
-def owned(page: Page, pictures: Path) -> tuple[Desk, dict[str, str]]:
+def owned(page: Page, pictures: Path) -> tuple[PictureDesk, dict[str, str]]:
     owner = page.workspace.visitor(None)
-    desk = Desk(owner, owner.new_dataset())
+    desk = PictureDesk(owner, owner.new_dataset())
     desk.add([pictures])
     return desk, {"visitor": owner.token, "dataset": desk.folder.name}
 
@@ -239,7 +239,9 @@ FUNCTIONS = ("open", "add", "save", "example", "look", "describe", "described", 
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_values_no_page_would_send_are_sentences(page: Page, owned: tuple[Desk, dict[str, str]], name: str) -> None:
+def test_values_no_page_would_send_are_sentences(
+    page: Page, owned: tuple[PictureDesk, dict[str, str]], name: str
+) -> None:
     desk, who = owned
     before = {path.name: path.read_bytes() for path in desk.folder.iterdir()}
     for data in (
@@ -252,11 +254,11 @@ def test_values_no_page_would_send_are_sentences(page: Page, owned: tuple[Desk, 
         who | {"dataset": ["a"]},
         {"visitor": 1e999},
     ):
-        assert page.told(name, data) == ["This page does not know whose pictures these are; reload it."]
+        assert page.told(name, data) == ["This page does not know whose data this is; reload it."]
     assert before == {path.name: path.read_bytes() for path in desk.folder.iterdir()}
 
 
-def test_edits_no_page_would_make_are_refused_one_by_one(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_edits_no_page_would_make_are_refused_one_by_one(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     ids = [picture["id"] for picture in desk.open()["pictures"]]
     nan = float("nan")
@@ -288,7 +290,7 @@ def test_edits_no_page_would_make_are_refused_one_by_one(page: Page, owned: tupl
     assert len(desk.open()["pictures"]) == 6
 
 
-def test_what_was_not_uploaded_is_not_read(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_what_was_not_uploaded_is_not_read(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     for path in ("/etc/hostname", str(ROOT / "docs/ladder.png"), str(page.workspace.root / "secret"), "a\0b", "", 5):
         assert page.told("add", who | {"files": [{"path": path, "name": "a.png"}]})
@@ -297,7 +299,7 @@ def test_what_was_not_uploaded_is_not_read(page: Page, owned: tuple[Desk, dict[s
     assert len(desk.open()["pictures"]) == 6
 
 
-def test_models_no_page_would_name_are_sentences(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_models_no_page_would_name_are_sentences(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     ids = [picture["id"] for picture in desk.open()["pictures"]]
     for model in (None, 5, "", "/etc/passwd", "no such folder", ["a"]):
@@ -308,7 +310,7 @@ def test_models_no_page_would_name_are_sentences(page: Page, owned: tuple[Desk, 
         assert page.ask("described", who | {"since": since}).json() == {"active": False, "lines": [], "count": 0}
 
 
-def test_a_stranger_sees_and_changes_nothing(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_a_stranger_sees_and_changes_nothing(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     stranger = who | {"visitor": new_token()}
     disc = shown(desk)["disc-0.png"]["id"]
@@ -326,7 +328,7 @@ def test_a_stranger_sees_and_changes_nothing(page: Page, owned: tuple[Desk, dict
         assert page.client.get(address.format(**asked)).status_code == 404
 
 
-def test_a_dataset_is_taken_home_in_every_form(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_a_dataset_is_taken_home_in_every_form(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     there = "/gradio_api/pictures/{visitor}/{dataset}/".format(**who)
     expected = {"pictures": "metadata.jsonl", "captions": "metadata.jsonl", "coco": "_annotations.coco.json"}
@@ -340,7 +342,7 @@ def test_a_dataset_is_taken_home_in_every_form(page: Page, owned: tuple[Desk, di
     wait_for(lambda: not list(desk.aside.glob("bundle-*")), "the files that were sent to go")
 
 
-def test_boxes_replace_boxes_only_when_told(desk: Desk, tmp_path: Path) -> None:
+def test_boxes_replace_boxes_only_when_told(desk: PictureDesk, tmp_path: Path) -> None:
     disc = shown(desk)["disc-0.png"]["id"]
     old = {"box": [0.0, 0.0, 0.5, 0.5], "caption": "drawn"}
     desk.save({"edits": [{"id": disc, "regions": [old]}]})
@@ -354,7 +356,7 @@ def test_boxes_replace_boxes_only_when_told(desk: Desk, tmp_path: Path) -> None:
     assert shown(desk)["disc-0.png"]["caption"] == "disc 0"
 
 
-def test_uploads_become_pictures(page: Page, owned: tuple[Desk, dict[str, str]]) -> None:
+def test_uploads_become_pictures(page: Page, owned: tuple[PictureDesk, dict[str, str]]) -> None:
     desk, who = owned
     sent = page.client.post(
         "/gradio_api/upload", files=[("files", ("a.png", png(7))), ("files", ("a.txt", b"<b>seven</b>"))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -14,11 +14,15 @@ from .settings import Settings
 
 
 class Pictures:
-    """Step 1."""
+    """Step 1. `intro` is said above the editor, where there is something to say."""
+
+    intro: ClassVar[str] = ""
 
     def __init__(self, site: Site, slot: Slot, example: str):
         self.site, self.slot = site, slot
         gr.Markdown(f"## {say('pictures')}")
+        if self.intro:
+            gr.Markdown(say(self.intro))
         self.editor = Editor(site, slot.family, example, prefix=slot.prefix)
         self.outputs = [self.editor.component]
         # Events that mean: the samples have changed, and are saved.
@@ -27,12 +31,18 @@ class Pictures:
     def connect(self, settings: Settings) -> None:
         """Let the editor know what the settings make of the pictures."""
         components = dict(zip((field.name for field in settings.fields), settings.components, strict=True))
-        followed = [components[name] for name in FOLLOWED]
-        gr.on([one.change for one in followed], None, followed, js=follow(self.slot.family), api_visibility="private")
+        names = [name for name in FOLLOWED if name in components]
+        followed = [components[name] for name in names]
+        js = follow(self.slot.family, names)
+        gr.on([one.change for one in followed], None, followed, js=js, api_visibility="private")
 
     def view(self, who: dict[str, Any]) -> list[Any]:
-        """Updates of `outputs`: which dataset the editor shows. A visitor without one is given an empty one."""
-        visitor, known = self.site.who(who)
-        entry = self.slot.dataset
-        who[entry] = known.get(entry) or visitor.new_dataset()
-        return [{"visitor": visitor.token, "dataset": who[entry]}]
+        """Updates of `outputs`: which dataset the editor shows."""
+        return [opened(self.site, self.slot, who)]
+
+
+def opened(site: Site, slot: Slot, who: dict[str, Any]) -> dict[str, str]:
+    """Whose and which dataset the editors of a tab show. A visitor without one is given an empty one."""
+    visitor, known = site.who(who)
+    who[slot.dataset] = known.get(slot.dataset) or visitor.new_dataset()
+    return {"visitor": visitor.token, "dataset": who[slot.dataset]}

@@ -11,8 +11,9 @@ import gradio as gr
 
 from pipelines import preflight
 from pipelines.config import RunConfig
-from pipelines.data.samples import read_dataset
+from pipelines.data.readers import READERS
 from pipelines.preflight import Finding
+from pipelines.registry import family_class
 
 from ..site import Site
 from ..text import duration, say
@@ -44,12 +45,12 @@ class Preflight:
         measured = self.site.measures.ask(visitor.token, config, dataset)
         if measured is None:
             return found, True
-        held = dataset_size(dataset)
-        every = [*found, *preflight.judge(config, measured, held)]
+        held = READERS[family_class(config.family).reads].read(dataset, config.data).samples
+        every = [*found, *preflight.judge(config, measured, len(held))]
         return sorted(every, key=lambda finding: _LEVELS.index(finding.level)), False
 
     def view(self, visitor: Visitor, config: RunConfig | None, dataset: Path | None) -> list[Any]:
-        """Updates of `outputs`; empty while there are no pictures or the settings have problems."""
+        """Updates of `outputs`; empty while there are no samples or the settings have problems."""
         if config is None or dataset is None:
             return ["", gr.Timer(active=False)]
         found, waiting = self.look(visitor, config, dataset)
@@ -65,11 +66,6 @@ class Preflight:
         found, _ = self.look(visitor, config, dataset)
         fixes = [finding.fix for finding in found if finding.fix and finding.fix.kind == kind]
         return dict(fixes[0].settings) if fixes else {}
-
-
-def dataset_size(dataset: Path) -> int:
-    """How many pictures a dataset has."""
-    return len(read_dataset(dataset).samples)
 
 
 def tell(finding: Finding) -> str:

@@ -16,7 +16,7 @@ from pipelines.errors import ProblemsError
 from pipelines.presets import EFFORT, SUBJECT
 
 from .. import form, sentences
-from ..datasets import Desk
+from ..datasets import desk_of
 from ..site import Site
 from ..slots import Slot
 from ..text import say, spoken
@@ -142,7 +142,7 @@ class Settings:
         except ProblemsError as error:
             marks = form.marks(error.problems, self.fields)
             return [gr.skip(), marks, *[gr.skip()] * 3, "", "", *self.preflight.view(visitor, None, None)]
-        dataset = self._pictures(visitor, who)
+        dataset = self._samples(visitor, who)
         effort, subject = (presets.matching(config, axis) for axis in (EFFORT, SUBJECT))
         return [
             # What was told of the form no longer holds; that pictures are missing may still.
@@ -159,7 +159,7 @@ class Settings:
     def wait(self, state: Any, *values: Any) -> list[Any]:
         """The timer: the measured part of the checks, once it is there."""
         visitor, who = self.site.who(state)
-        dataset = self._pictures(visitor, who)
+        dataset = self._samples(visitor, who)
         try:
             config = self.read(values)
         except ProblemsError:
@@ -212,7 +212,7 @@ class Settings:
     def use_fix(self, event: gr.EventData, state: Any, *values: Any) -> list[Any]:
         """What one click on a fix puts right."""
         visitor, who = self.site.who(state)
-        dataset = self._pictures(visitor, who)
+        dataset = self._samples(visitor, who)
         try:
             config = self.read(values)
         except ProblemsError:
@@ -220,10 +220,10 @@ class Settings:
         kind = event._data.get("fix") if isinstance(event._data, Mapping) else None
         return self._set(self.preflight.fixed(visitor, config, dataset, kind) if dataset else {})
 
-    def _pictures(self, visitor: Visitor, who: Mapping[str, Any]) -> Path | None:
-        """The folder of the visitor's dataset, if there are pictures in it."""
+    def _samples(self, visitor: Visitor, who: Mapping[str, Any]) -> Path | None:
+        """The folder of the visitor's dataset, if there are samples in it."""
         folder = visitor.dataset(who.get(self.slot.dataset))
-        return None if folder is None or Desk(visitor, folder.name).empty else folder
+        return None if folder is None or desk_of(visitor, folder.name, self.family).empty else folder
 
     def _own(self, config: RunConfig) -> RunConfig:
         """A config of this family. Raises ProblemsError for that of another."""

@@ -11,7 +11,7 @@ from gradio.context import Context
 from pipelines.errors import ProblemsError
 from pipelines.registry import family_class
 
-from ..datasets import Desk
+from ..datasets import desk_of, need_of
 from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
 from ..panels import QUICK, SET_URL, confirmed
@@ -150,9 +150,9 @@ class FamilyTab:
         visitor, who = self.site.who(state)
         try:
             found: list[str] = []
-            desk = Desk(visitor, who[self.slot.dataset]) if self.slot.dataset in who else None
+            desk = desk_of(visitor, who[self.slot.dataset], self.slot.family) if self.slot.dataset in who else None
             if desk is None or desk.empty:
-                found.append(say("need_pictures"))
+                found.append(say(need_of(self.slot.family)))
             if isinstance(state, Mapping) and state.get("unsaved"):
                 found.append(say("unsaved"))
             try:

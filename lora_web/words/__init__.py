@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import api, library, pictures, preflight, problems, regions, runs, settings, site, strength, training
+from . import api, library, pictures, preflight, problems, regions, rows, runs, settings, site, strength, training
 
 WORDS: dict[str, tuple[str, str]] = {
     key: pair
-    for part in (api, site, pictures, regions, settings, problems, preflight, training, runs, strength, library)
+    for part in (api, site, pictures, rows, regions, settings, problems, preflight, training, runs, strength, library)
     for key, pair in part.WORDS.items()
 }

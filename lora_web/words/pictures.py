@@ -15,12 +15,12 @@ WORDS = {
         "没有找到图片；请添加 PNG、JPEG 或 WebP 文件。",
     ),
     "example_missing": (
-        "The example pictures are not part of this copy of the program; add pictures of your own.",
-        "这份程序不带示例图片；请添加你自己的图片。",
+        "The example is not part of this copy of the program; add files of your own.",
+        "这份程序不带示例；请添加你自己的文件。",
     ),
     "unreadable": (
-        "These pictures could not be stored ({reason}); free some disk space and add them again.",
-        "这些图片无法保存（{reason}）；请腾出磁盘空间后重新添加。",
+        "These files could not be stored ({reason}); free some disk space and add them again.",
+        "这些文件无法保存（{reason}）；请腾出磁盘空间后重新添加。",
     ),
     "example_made_way": (
         "The example pictures made way for yours; Undo brings them back.",
@@ -58,12 +58,12 @@ WORDS = {
     ),
     "not_a_list": ("{name} is {value}, must be a list.", "{name} 是 {value}，必须是列表。"),
     "page_stale": (
-        "This page does not know whose pictures these are; reload it.",
-        "页面不知道这些图片属于谁；请重新加载页面。",
+        "This page does not know whose data this is; reload it.",
+        "页面不知道这些数据属于谁；请重新加载页面。",
     ),
     "unsaved": (
-        "Some captions could not be saved yet, so nothing was started; see step 1, and press Train again.",
-        "有些说明文字还没能保存，所以没有开始训练；请查看第 1 步，然后再按“开始训练”。",
+        "Some changes could not be saved yet, so nothing was started; see step 1, and press Train again.",
+        "有些修改还没能保存，所以没有开始训练；请查看第 1 步，然后再按“开始训练”。",
     ),
     "describing_already": (
         "Pictures are being described already; wait until that is done.",

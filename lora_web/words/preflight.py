@@ -18,6 +18,10 @@ _CHINESE = {
     "学风格正合适；学特定对象请选一个少见的词",
     "dialogues": "{count} 段对话，每段大约会看到 {passes} 次",
     "pictures with dialogues": "{count} 段对话（有的谈图片，有的没有图片），每段大约会看到 {passes} 次",
+    "asked_again": "{all} 段对话中有 {count} 段与另一段问题相同而回答不同（{names}）；模型会学到其中任意一种回答",
+    "cut": "{all} 段对话中有 {count} 段很可能超过 {limit} 个词元（{names}）；后面的内容不会被读到",
+    "unended": "{all} 个回答中有 {count} 个停在句子中间（{names}）；如果是被截断的，模型也会学着这样停下",
+    "unspoken": "{all} 张图片中有 {count} 张既没有说明文字也没有问答（{names}）；不会从中学到任何东西",
     "even": "Alpha 是 {alpha}；这类训练应与秩相同，即 {wanted}",
     "few_dialogues": "只有 {count} 段对话；50 段以上才能教会一种回答方式",
     "alpha": "Alpha 是 {alpha}；语言模型通常取秩的两倍，即 {wanted}",
@@ -52,6 +56,7 @@ _CHINESE_FIXES = {
     "preset": "改用适合这个模型的设置",
     "rate": "学习率改为 {rate}",
     "alpha": "Alpha 改为 {alpha}",
+    "length": "最多读 {length} 个词元",
     "rank": "秩改为 {rank}",
     "rslora": "改用 rsLoRA",
 }

@@ -10,8 +10,9 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,14 @@ class Turn:
 @dataclass(frozen=True)
 class Dialogue:
     """A sample: turns, the last of which is an answer. `name` says where it was found: "faq.jsonl, row 12". Each of
-    the `pictures` stands in a turn as PICTURE, in their order."""
+    the `pictures` stands in a turn as PICTURE, in their order. An editor knows a row by its `number`, whatever becomes
+    of its words and so of its id."""
 
     id: str
     name: str
     turns: tuple[Turn, ...]
     pictures: tuple[Path, ...] = ()
+    number: int = 0
 
     @property
     def question(self) -> str:
@@ -67,6 +70,17 @@ class Dialogue:
     @property
     def learned(self) -> list[Any]:
         return [self.id]
+
+    @cached_property
+    def line(self) -> str:
+        """What the table of a folder says of it."""
+        row: dict[str, Any] = {"name": self.name}
+        row["messages"] = [{"role": turn.role, "content": turn.text} for turn in self.turns]
+        if self.pictures:
+            row["images"] = [path.name for path in self.pictures]
+        if self.number:
+            row["number"] = self.number
+        return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 class Unread(ValueError):
@@ -105,7 +119,7 @@ def import_dialogues(
 def write_dialogues(folder: Path, dataset: Dataset[Dialogue]) -> None:
     """Write the table and the report of a folder, whose pictures are there. Raises ProblemsError."""
     write_report(folder, dataset)
-    write_text(folder / TABLE, "".join(_to_line(dialogue) for dialogue in dataset.samples))
+    write_table(folder / TABLE, dataset.samples)
 
 
 class Heap:
@@ -144,26 +158,41 @@ def read_dialogues(folder: Path) -> Dataset[Dialogue]:
 def stored_dialogues(folder: Path, find: Finder = no_pictures) -> Dataset[Dialogue]:
     """What lies in such a folder; it may have no dialogue. Raises ProblemsError when it is not of that kind."""
     rejected, notes = read_report(folder)
+    if not (folder / TABLE).exists() and not (folder / REPORT).exists():
+        raise ProblemsError(f"{folder.name} has no {TABLE}: import the dialogues first")
+    samples, broken = read_table(folder / TABLE, find)
+    return Dataset(samples, (*rejected, *broken), tuple(notes))
+
+
+def write_table(table: Path, dialogues: Iterable[Dialogue]) -> None:
+    """Write dialogues as a folder keeps them. Raises ProblemsError."""
+    write_text(table, "".join(dialogue.line for dialogue in dialogues))
+
+
+def read_table(table: Path, find: Finder) -> tuple[tuple[Dialogue, ...], list[str]]:
+    """The dialogues of a table, none where there is no such file, and a sentence for each line that has none. Raises
+    ProblemsError when it cannot be read."""
     found: dict[str, Dialogue] = {}
+    rejected: list[str] = []
     try:
-        lines = (folder / TABLE).read_text(encoding="utf-8").split("\n")
+        lines = table.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        if not (folder / REPORT).exists():
-            raise ProblemsError(f"{folder.name} has no {TABLE}: import the dialogues first") from None
-        lines = []
+        return (), []
     except (OSError, UnicodeDecodeError) as error:
-        raise ProblemsError(f"{TABLE} in {folder.name} cannot be read: import the dialogues again") from error
+        raise ProblemsError(f"{TABLE} in {table.parent.name} cannot be read: import the dialogues again") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             values = json.loads(line)
             dialogue = read_row(str(values["name"]) or f"line {number}", values, find)
+            if type(values.get("number")) is int:
+                dialogue = replace(dialogue, number=values["number"])
         except (ValueError, TypeError, KeyError, RecursionError):
             rejected.append(f"{TABLE}, line {number} is no dialogue of this data set: import the dialogues again")
             continue
         found.setdefault(dialogue.id, dialogue)
-    return Dataset(tuple(found.values()), tuple(rejected), tuple(notes))
+    return tuple(found.values()), rejected
 
 
 def read_row(name: str, row: Any, find: Finder) -> Dialogue:
@@ -370,11 +399,3 @@ def _sort_in(source: Source, entry: Entry, rejected: list[str]) -> None:
     else:
         what = f"a {entry.suffix} file" if entry.suffix else "a file without an ending"
         rejected.append(f"{entry.name} is {what}: give dialogues as JSON, JSONL or CSV, or a zip file of those")
-
-
-def _to_line(dialogue: Dialogue) -> str:
-    row: dict[str, Any] = {"name": dialogue.name}
-    row["messages"] = [{"role": turn.role, "content": turn.text} for turn in dialogue.turns]
-    if dialogue.pictures:
-        row["images"] = [path.name for path in dialogue.pictures]
-    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -71,7 +71,7 @@ def gather_dialogues(
 def read_picture_dialogues(folder: Path, data: DataConfig) -> Dataset[Dialogue]:
     """The dialogues of such a folder, and one for the caption of each picture that no dialogue speaks of. Raises
     ProblemsError, with the reasons, when there is none."""
-    dialogues, pictures = stored_dialogues(folder, _in_folder(folder)), stored_dataset(folder)
+    dialogues, pictures = stored_dialogues(folder, in_folder(folder)), stored_dataset(folder)
     spoken_of = {path for dialogue in dialogues.samples for path in dialogue.pictures}
     found, silent = list(dialogues.samples), []
     for sample in pictures.samples:
@@ -114,10 +114,12 @@ def by_name(samples: Sequence[Sample]) -> Finder:
     return find
 
 
-def _in_folder(folder: Path) -> Finder:
+def in_folder(folder: Path, missing: bool = False) -> Finder:
+    """Pictures by the names of their files in a dataset's folder; `missing` ones only if that is said."""
+
     def find(names: Sequence[str]) -> tuple[Path, ...]:
         # The pattern also keeps a forged line from naming a file outside the folder.
-        if not all(_STORED.fullmatch(name) and (folder / name).is_file() for name in names):
+        if not all(_STORED.fullmatch(name) and (missing or (folder / name).is_file()) for name in names):
             raise Unread("names a picture that is not in this data set")
         return tuple(folder / name for name in names)
 
