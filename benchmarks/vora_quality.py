@@ -4,10 +4,10 @@
         [--curve] [--count 182]
 
 `--work` holds the drawings that bases.recipes.train_vae rendered. It trains on each noun in three styles, with captions
-such as "a fox", in RUN_DIR unless that already holds a finished run, and then asks about the noun in the fourth, which
-the bundled teacher has not met either. Named is a drawing whose noun is in the answer as a whole word, and none of the
-other 181 nouns but those that are part of it. `--curve` asks at every checkpoint as well, trains a second run without
-the teacher (RUN_DIR-alone) and puts the two beside each other.
+such as "a fox" and each drawing also in distorted copies, in RUN_DIR unless that already holds a finished run, and then
+asks about the noun in the fourth, which the bundled teacher has not met either. Named is a drawing whose noun is in the
+answer as a whole word, and none of the other 181 nouns but those that are part of it. `--curve` asks at every
+checkpoint as well, trains a second run without the teacher (RUN_DIR-alone) and puts the two beside each other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 
+from bases.recipes.distort import distort
 from bases.recipes.scenes import World
 from bases.recipes.things import with_article
 from bases.recipes.train_mmdit import load_world
@@ -33,6 +36,7 @@ from pipelines.events import Prepared, Step, from_json
 from pipelines.family import PreviewRequest
 from pipelines.presets import apply
 from pipelines.preview import LADDER, PreviewSession
+from pipelines.vision_parts import find_teacher, teacher_shape
 
 QUESTION = "What is in the picture?"
 TOKENS = 12  # more than the longest caption has
@@ -52,17 +56,26 @@ def drawing(world: World, noun: int, style: int) -> Drawing:
     return Drawing(world.nouns[noun].word, file.getvalue())
 
 
-def write_pictures(world: World, folder: Path) -> list[Drawing]:
-    """A folder that `data.path` may name: every noun in all styles but one, with captions."""
+def write_pictures(world: World, folder: Path, copies: int) -> None:
+    """A folder that `data.path` may name: every noun in all styles but one, with captions, and of each drawing further
+    copies that are moved, bent and recoloured."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, found = [], []
-    for noun, style in training_pairs(len(world.nouns)).tolist():
-        found.append(drawing(world, noun, style))
-        name = f"{noun:03d}-{style}.png"
-        (folder / name).write_bytes(found[-1].picture)
-        rows.append(json.dumps({"file_name": name, "text": with_article(found[-1].noun)}) + "\n")
+    pairs = training_pairs(len(world.nouns)).tolist()
+    drawings = [world.drawings[noun, style] for noun, style in pairs]
+    clean = torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    rows = []
+    for copy in range(1 + copies):
+        pixels = distort(clean, copy, copy / copies) if copy else clean
+        for (noun, style), one in zip(pairs, to_bytes(pixels), strict=True):
+            name = f"{noun:03d}-{style}-{copy}.png"
+            Image.fromarray(one).save(folder / name)
+            rows.append(json.dumps({"file_name": name, "text": with_article(world.nouns[noun].word)}) + "\n")
     (folder / "metadata.jsonl").write_text("".join(rows), encoding="utf-8")
-    return found
+
+
+def to_bytes(pixels: torch.Tensor) -> np.ndarray:
+    """Pictures float [-1, 1] (B, 3, H, W) as uint8 (B, H, W, 3)."""
+    return pixels.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
 def named(answer: str, noun: str, nouns: Sequence[str]) -> bool:
@@ -115,13 +128,17 @@ def main() -> None:
     parser.add_argument("--base", default="")
     parser.add_argument("--preset", default="balanced", metavar="NAME,NAME")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--copies", type=int, default=7, help="distorted copies of each drawing, besides itself")
     parser.add_argument("--count", type=int, default=10_000, help="drawings of each kind that are asked about")
     parser.add_argument("--curve", action="store_true")
     args = parser.parse_args()
     world = load_world(args.work)
     pictures = args.run.with_name(args.run.name + "-pictures")
-    seen = write_pictures(world, pictures)[:: STYLES - 1][: args.count]
-    unseen = [drawing(world, noun, unseen_style(noun)) for noun in range(len(world.nouns))][: args.count]
+    if not pictures.exists():
+        write_pictures(world, pictures, args.copies)
+    nouns = range(len(world.nouns))
+    unseen = [drawing(world, noun, unseen_style(noun)) for noun in nouns][: args.count]
+    seen = [drawing(world, noun, (unseen_style(noun) + 1) % STYLES) for noun in nouns][: args.count]
     config = apply(RunConfig("vora", args.base), filter(None, args.preset.split(",")))
     settings = {"data.path": str(pictures), **dict(item.split("=", 1) for item in args.set)}
     if args.curve:
@@ -138,11 +155,14 @@ def main() -> None:
         print(f"| {strength:g} | " + " | ".join(f"{share:.0%}" for share in row) + " |")
     if args.curve:
         alone = args.run.with_name(args.run.name + "-alone")
-        train(alone, with_settings(config, settings | {"options.distillation": "0"}))
+        # As many blocks as with the teacher, so that nothing but its part in the loss is missing.
+        blocks = teacher_shape(find_teacher(RunConfig.load(args.run / "run.json").options.teacher)).blocks
+        without = {"options.distillation": "0", "options.blocks": str(blocks)}
+        train(alone, with_settings(config, settings | without))
         print("| step | with teacher: minutes | named | without: minutes | named |\n|---|---|---|---|---|")
         runs = zip(curve(session, args.run, unseen), curve(opened(alone), alone, unseen), strict=True)
-        for (step, *taught), (_, *without) in runs:
-            print(f"| {step} | {taught[0]:.1f} | {taught[1]:.0%} | {without[0]:.1f} | {without[1]:.0%} |")
+        for (step, *taught), (_, *untaught) in runs:
+            print(f"| {step} | {taught[0]:.1f} | {taught[1]:.0%} | {untaught[0]:.1f} | {untaught[1]:.0%} |")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def main() -> None:
         make_base(folder / "base", args)
         teacher = make_teacher(folder / "teacher", args)
         make_pictures(folder / "pictures", args.size)
-        plain = VoraOptions(size=args.size, patch=args.patch)
+        plain = VoraOptions(teacher="", size=args.size, patch=args.patch)
         taught = replace(plain, teacher=str(teacher))
         choices = {
             "no teacher": plain,

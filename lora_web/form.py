@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines import presets
 from pipelines.bases import BUNDLED, BUNDLED_FOLDER, HUB
 from pipelines.config import RunConfig, leaves
 from pipelines.errors import Problem
@@ -76,7 +77,9 @@ class Field:
 
 def fields(family: str) -> list[Field]:
     """Every setting of a family's run config that a person sets on the page, in order of declaration."""
-    return [field for field in _walk(RunConfig(family=family), "", family) if field.name not in _NOT_SHOWN]
+    # A person begins with what suits the family and its bundled base.
+    begin = presets.apply(RunConfig(family=family), ["balanced"])
+    return [field for field in _walk(begin, "", family) if field.name not in _NOT_SHOWN]
 
 
 def _walk(part: Any, prefix: str, family: str) -> list[Field]:

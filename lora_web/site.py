@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipelines.bases import BUNDLED
+from pipelines.bases import BUNDLED, TEACHERS
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
 
@@ -67,10 +67,13 @@ class Site:
         """Limits of this page that a run config does not know. Raises ProblemsError with every problem at once."""
         problems: list[str] = [*self.workspace.limits.check(config)]
         # On a server for strangers a free text would be a way to ask which files it has.
-        models = [getattr(config.options, each.name) for each in fields(config.options) if each.metadata["model"]]
-        for name in (config.base, *filter(None, models)):
-            if self.hosted and name not in self.offered():
-                problems.append(say("base_refused", base=name, bases=", ".join(self.offered())))
+        named = [each.name for each in fields(config.options) if each.metadata["model"]]
+        models = {f"options.{name}": getattr(config.options, name) for name in named}
+        offered = self.offered()
+        for name, model in {"base": config.base, **models}.items():
+            known = offered if name == "base" else ["", *TEACHERS, *offered]
+            if self.hosted and model not in known:
+                problems.append(say("base_refused", name=name, base=model, bases=", ".join(filter(None, known))))
         if problems:
             raise ProblemsError(problems)
 

@@ -35,8 +35,11 @@ BUNDLED = {
     for base in (
         Bundled("emoji-sd", ("stable_diffusion",), "Emoji (128 px, runs on any laptop)", "CC BY 4.0", 128),
         Bundled("emoji-mmdit", ("mmdit_layout",), "Emoji scenes (128 px, runs on any laptop)", "CC BY 4.0", 128),
+        Bundled("emoji-llm", ("text_llm", "vora"), "Emoji talk (8 M, runs on any laptop)", "WordNet 3.0", 0),
     )
 }
+# Vision transformers that ship with the project: what a language model may learn to see from.
+TEACHERS = ("emoji-vit",)
 
 
 def bundled_base(family: str) -> str:

@@ -194,7 +194,8 @@ def _base(config: RunConfig) -> list[Finding]:
 def _downloaded(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(name, "model_index.json"), str)
+    found = (try_to_load_from_cache(name, index) for index in ("model_index.json", "config.json"))
+    return any(isinstance(path, str) for path in found)
 
 
 def _pictures(config: RunConfig, samples: Sequence[Sample]) -> list[Finding]:

@@ -128,38 +128,32 @@ _TEXT = (
     Preset("knowledge", SUBJECT, {"options.scope": "all", "data.validation_percent": 10.0}),
 )
 
-# The scale is 1, alpha the rank, as in the paper. A vision embedding that begins with nothing wants many passes.
+# The scale is 1, alpha the rank, as in the paper. A vision embedding that begins with nothing wants many passes. How
+# large pictures are read goes with the base, as the resolution of a base that draws does.
+_SMALL_PICTURES = {"options.size": 64, "options.patch": 8}
+_LARGE_PICTURES = {"options.size": 224, "options.patch": 14}
+
+
+def _vora(name: str, steps: tuple[int, int], rates: tuple[float, float], ema: float, ranks: tuple[int, int]) -> Preset:
+    """A preset from what it sets on a small and on a large base."""
+    small, large = (
+        {
+            "train.steps": steps[which],
+            "train.learning_rate": rates[which],
+            "train.ema": ema,
+            "adapter.rank": ranks[which],
+            "adapter.alpha": float(ranks[which]),
+            **pictures,
+        }
+        for which, pictures in enumerate((_SMALL_PICTURES, _LARGE_PICTURES))
+    )
+    return Preset(name, EFFORT, small, large)
+
+
 _VORA = (
-    Preset(
-        "quick",
-        EFFORT,
-        {"train.steps": 200, "train.learning_rate": 3e-3, "train.ema": 0.9, "adapter.rank": 16, "adapter.alpha": 16.0},
-        {"train.learning_rate": 5e-4, "adapter.rank": 64, "adapter.alpha": 64.0},
-    ),
-    Preset(
-        "balanced",
-        EFFORT,
-        {
-            "train.steps": 1000,
-            "train.learning_rate": 2e-3,
-            "train.ema": 0.98,
-            "adapter.rank": 32,
-            "adapter.alpha": 32.0,
-        },
-        {"train.steps": 2000, "train.learning_rate": 2e-4, "adapter.rank": 128, "adapter.alpha": 128.0},
-    ),
-    Preset(
-        "quality",
-        EFFORT,
-        {
-            "train.steps": 3000,
-            "train.learning_rate": 1e-3,
-            "train.ema": 0.99,
-            "adapter.rank": 64,
-            "adapter.alpha": 64.0,
-        },
-        {"train.steps": 10000, "train.learning_rate": 2e-4, "adapter.rank": 256, "adapter.alpha": 256.0},
-    ),
+    _vora("quick", (200, 200), (3e-3, 5e-4), 0.9, (16, 64)),
+    _vora("balanced", (1000, 2000), (2e-3, 2e-4), 0.98, (32, 128)),
+    _vora("quality", (3000, 10000), (1e-3, 2e-4), 0.99, (64, 256)),
 )
 
 PRESETS: dict[str, tuple[Preset, ...]] = {

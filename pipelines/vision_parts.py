@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .bases import BUNDLED_FOLDER, Base, find_base
+from .bases import BUNDLED_FOLDER, TEACHERS, Base, find_base
 from .errors import ProblemsError
 from .files import write_tensors, write_text
 from .randomness import derive
@@ -76,9 +76,8 @@ def write_vision_embedding(net: VisionEmbedding, folder: Path) -> None:
 
 def find_teacher(name: str) -> Base:
     """A bundled teacher, a folder or a Hub id. Raises ProblemsError."""
-    bundled = BUNDLED_FOLDER / name
-    if name.isascii() and name.replace("-", "").isalnum() and (bundled / "config.json").is_file():
-        return Base(name, str(bundled))
+    if name in TEACHERS:
+        return Base(name, str(BUNDLED_FOLDER / name))
     try:
         return find_base(name)
     except ProblemsError as error:

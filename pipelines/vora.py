@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from . import llm_parts as llm
 from . import llm_rows
 from . import vision_parts as vision
-from .bases import Base
+from .bases import TEACHERS, Base
 from .config import knob
 from .data.dialogues import PICTURE, Turn
 from .errors import LeftOut, ProblemsError
@@ -45,9 +45,9 @@ class VoraOptions:
     """What only this family has."""
 
     teacher: str = knob(
-        "",
-        "A vision transformer whose blocks it learns from besides the answers: a folder or a Hub id; it learns to see "
-        "much faster. Empty: from the answers alone.",
+        TEACHERS[0],
+        "A vision transformer whose blocks it learns from besides the answers: the bundled emoji-vit, which knows "
+        "drawings of emoji, a folder or a Hub id. Empty: from the answers alone.",
         advanced=False,
         model=True,
     )
@@ -59,9 +59,9 @@ class VoraOptions:
         high=512,
     )
     size: int = knob(
-        224, "Pictures are read at this side, the whole picture on a black square.", low=16, high=2048, unit="px"
+        64, "Pictures are read at this side, the whole picture on a black square.", low=16, high=2048, unit="px"
     )
-    patch: int = knob(14, "One token for so many pixels a side: smaller sees more and takes longer.", low=2, high=64)
+    patch: int = knob(8, "One token for so many pixels a side: smaller sees more and takes longer.", low=2, high=64)
     max_length: int = knob(
         1024, "Longer dialogues, with their pictures, are cut there.", low=8, high=131_072, unit="tokens"
     )

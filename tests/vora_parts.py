@@ -22,7 +22,7 @@ from pipelines.preview import PreviewSession
 from pipelines.vora import VoraOptions
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (250, 250, 250)}
-SMALL = VoraOptions(size=32, patch=8)
+SMALL = VoraOptions(teacher="", size=32, patch=8)
 TOKENS = 16
 
 

@@ -69,6 +69,15 @@ def optimizers(model: ViTForImageClassification, lr: float, matrix_lr: float) ->
     return [Muon(matrices, matrix_lr), adamw(rest, lr, weight_decay=0.02)]
 
 
+def vit_loss(model: ViTForImageClassification, pixels: Tensor, labels: Tensor, nouns: int) -> Tensor:
+    """What the class token says, and what the patches say together after each of the last two blocks. A model that
+    learns from this one sees its patches only: untold, they would keep what they know to themselves."""
+    states = model.vit(pixels, output_hidden_states=True).hidden_states
+    last = model.vit.layernorm(states[-1])
+    said = [last[:, 0], last[:, 1:].mean(1), model.vit.layernorm(states[-2])[:, 1:].mean(1)]
+    return torch.stack([judge_loss(model.classifier(each), labels, nouns) for each in said]).mean()
+
+
 def measure(model: Judge, world: Tensor) -> dict[str, dict[str, float]]:
     """Scores on clean and on newly distorted pictures: those learned from, and those of the style never shown."""
     results = {}
@@ -125,7 +134,7 @@ def main() -> None:
 
     def make_loss(step: int) -> Tensor:
         pixels, labels = draw_batch(world, others, pairs, (args.batch, args.batch // 2), step * 1000 + rank)
-        return judge_loss(model(pixels).logits, labels, len(world))
+        return vit_loss(model, pixels, labels, len(world))
 
     trainer.run(make_loss, rank, every=20, save_every=100, warmup=50)
     if rank == 0:

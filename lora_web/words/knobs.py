@@ -106,8 +106,8 @@ CHINESE: dict[str, tuple[str, str]] = {
     ),
     "vora:options.teacher": (
         "教师模型",
-        "除了回答以外，还可以逐块向一个视觉 Transformer 学习，这样学会看图要快得多；填文件夹或 Hub 上的名称。"
-        "留空：只从回答中学习。",
+        "除了回答以外，还可以逐块向一个视觉 Transformer 学习：自带的 emoji-vit（只认得表情符号的图画）、文件夹，"
+        "或 Hub 上的名称。留空：只从回答中学习。",
     ),
     "vora:options.distillation": ("教师的分量", "相对于回答，教师占多大分量。"),
     "vora:options.blocks": (

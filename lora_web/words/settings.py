@@ -55,7 +55,7 @@ WORDS = {
         "还没有可供训练的图片；请在第 1 步添加。",
     ),
     "base_refused": (
-        "base is {base!r}; this server offers only {bases}",
-        "base 是 {base!r}；这台服务器只提供 {bases}",
+        "{name} is {base!r}; this server offers only {bases}",
+        "{name} 是 {base!r}；这台服务器只提供 {bases}",
     ),
 }
