@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pipelines.data.dialogue_files import FORMS, without_marks
-from pipelines.data.dialogues import LIMITS, TABLE, Dialogue, import_dialogues, read_table, write_table
+from pipelines.data.dialogues import LIMITS, TABLE, Dialogue, import_dialogues, read_table, remember_table, write_table
 from pipelines.data.picture_dialogues import in_folder
 from pipelines.data.samples import REPORT, Dataset, Sample, read_report, write_report
 from pipelines.data.sources import Named
@@ -26,11 +24,6 @@ from .workspace import Visitor
 PAGE = 20
 # Rows that went because a picture they speak of did; they come back with it.
 _WITH_PICTURES = "with_pictures.jsonl"
-# So many rows are kept in memory: those of the datasets that were asked for last.
-_KEPT = 200_000
-_Stamp = tuple[int, int, int]
-_kept: OrderedDict[Path, tuple[_Stamp, Rows]] = OrderedDict()
-_keeping = threading.Lock()
 
 
 class RowDesk(Desk):
@@ -132,7 +125,7 @@ class RowDesk(Desk):
         wanted = list_of(request, "edits")
         remove, restore = ids_of(request, "remove"), ids_of(request, "restore")
         with self.alone():
-            version, rows = self.state.version, dict(self.read())
+            version, rows = self.state.version, self.read()
             edits = Edits(self, rows)
             edits.restore(restore, self._taken_out(TABLE) if restore else {})
             for edit in wanted:
@@ -181,20 +174,12 @@ class RowDesk(Desk):
             self._write(rows | come, example=False)
 
     def read(self) -> Rows:
-        """All rows by their numbers, in order; not to be changed."""
-        try:
-            stamp = _stamp(self.folder / TABLE)
-        except OSError:
-            return {}
-        with _keeping:
-            if _kept.get(self.folder, ((), {}))[0] == stamp:
-                _kept.move_to_end(self.folder)
-                return _kept[self.folder][1]
+        """All rows by their numbers, in order."""
         dialogues, _ = read_table(self.folder / TABLE, self.find)
         rows = {row.number: row for row in reversed(dialogues) if row.number > 0}
         # What came by other ways has no numbers yet: the order gives them, the same at each reading.
         rows |= self._numbered([row for row in dialogues if row is not rows.get(row.number)], rows)
-        return _keep(self.folder, stamp, rows)
+        return dict(sorted(rows.items()))
 
     def _numbered(self, dialogues: Sequence[Dialogue], rows: Rows) -> Rows:
         first = max(self.state.next, max(rows, default=0) + 1)
@@ -205,8 +190,8 @@ class RowDesk(Desk):
         if not (self.folder / REPORT).exists():
             write_report(self.folder, Dataset(()))
         rows, state = dict(sorted(rows.items())), self.state
-        write_table(self.folder / TABLE, rows.values())
-        _keep(self.folder, _stamp(self.folder / TABLE), rows)
+        write_table(self.folder / TABLE, [*rows.values()])
+        remember_table(self.folder / TABLE, [*rows.values()])
         self.note(State(state.version + 1, example, max(state.next, max(rows, default=0) + 1)))
 
     def _take_out(self, rows: Sequence[Dialogue]) -> None:
@@ -218,22 +203,7 @@ class RowDesk(Desk):
 
     def _put_aside(self, name: str, rows: Rows) -> None:
         self.removed.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_table(self.removed / name, rows.values())
-
-
-def _stamp(table: Path) -> _Stamp:
-    found = table.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _keep(folder: Path, stamp: _Stamp, rows: Rows) -> Rows:
-    rows = dict(sorted(rows.items()))
-    with _keeping:
-        _kept[folder] = (stamp, rows)
-        _kept.move_to_end(folder)
-        while len(_kept) > 1 and sum(len(held) for _, held in _kept.values()) > _KEPT:
-            _kept.popitem(last=False)
-    return rows
+        write_table(self.removed / name, [*rows.values()])
 
 
 def _matching(rows: Rows, query: Any) -> list[int]:

@@ -10,9 +10,20 @@ from typing import Any
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data.dialogues import MAX_TURN, TABLE, Dialogue, Turn, import_dialogues, read_dialogues, read_turns
+from pipelines.data.dialogues import (
+    MAX_TURN,
+    TABLE,
+    Dialogue,
+    Turn,
+    import_dialogues,
+    read_dialogues,
+    read_turns,
+    remember_table,
+    stored_dialogues,
+)
 from pipelines.data.picture_dialogues import ASKS, import_picture_dialogues, read_picture_dialogues
 from pipelines.data.readers import READERS
+from pipelines.data.recent import Recent, stamp
 from pipelines.data.samples import METADATA
 from pipelines.data.sources import ImportLimits
 from pipelines.errors import ProblemsError
@@ -275,3 +286,24 @@ class TestAboutPictures:
         reader.few(tmp_path / "out", tmp_path / "few", 2)
         found = reader.read(tmp_path / "few", DataConfig()).samples
         assert 2 <= len(found) <= 4 and all(path.is_file() for sample in found for path in sample.pictures)
+
+
+def test_a_table_that_stays_the_same_is_read_once(tmp_path: Path) -> None:
+    import_dialogues([write(tmp_path / "a.json", json.dumps([ROWS["alpaca"]]))], tmp_path / "out")
+    first = read_dialogues(tmp_path / "out").samples
+    assert read_dialogues(tmp_path / "out").samples is first
+    remember_table(tmp_path / "out" / TABLE, first[:0])
+    assert stored_dialogues(tmp_path / "out").samples == ()
+    with (tmp_path / "out" / TABLE).open("a") as table:
+        table.write(json.dumps({"name": "b", "question": "Who?", "answer": "Me."}) + "\n")
+    assert len(read_dialogues(tmp_path / "out").samples) == 2
+
+
+def test_what_was_looked_at_last_is_kept(tmp_path: Path) -> None:
+    recent: Recent[tuple[int, ...]] = Recent(3)
+    files = [write(tmp_path / name, name) for name in "abc"]
+    for path in files:
+        recent.put(path, stamp(path), (1, 2))
+    assert [recent.get(path) for path in files] == [None, None, (1, 2)]
+    write(files[2], "changed")
+    assert recent.get(files[2]) is None

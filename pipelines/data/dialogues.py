@@ -10,7 +10,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ProblemsError, shown
 from ..files import write_text
+from .recent import Recent, stamp
 from .samples import REPORT, Dataset, read_report, write_report
 from .sources import Entry, ImportLimits, Named, Source, open_sources, plain_name
 
@@ -89,6 +90,10 @@ class Unread(ValueError):
 
 # The picture files that a row names. Raises Unread for a name that fits none.
 Finder = Callable[[Sequence[str]], tuple[Path, ...]]
+
+
+# Tables of some hundred thousand rows take seconds to read.
+_recent: Recent[tuple[Dialogue, ...]] = Recent(MAX_ROWS)
 
 
 def no_pictures(names: Sequence[str]) -> tuple[Path, ...]:
@@ -164,9 +169,14 @@ def stored_dialogues(folder: Path, find: Finder = no_pictures) -> Dataset[Dialog
     return Dataset(samples, (*rejected, *broken), tuple(notes))
 
 
-def write_table(table: Path, dialogues: Iterable[Dialogue]) -> None:
+def write_table(table: Path, dialogues: Sequence[Dialogue]) -> None:
     """Write dialogues as a folder keeps them. Raises ProblemsError."""
     write_text(table, "".join(dialogue.line for dialogue in dialogues))
+
+
+def remember_table(table: Path, dialogues: Sequence[Dialogue]) -> None:
+    """Tell what a table that was just written holds, so that nobody needs to read it."""
+    _recent.put(table, stamp(table), (*dialogues,))
 
 
 def read_table(table: Path, find: Finder) -> tuple[tuple[Dialogue, ...], list[str]]:
@@ -175,7 +185,10 @@ def read_table(table: Path, find: Finder) -> tuple[tuple[Dialogue, ...], list[st
     found: dict[str, Dialogue] = {}
     rejected: list[str] = []
     try:
-        lines = table.read_text(encoding="utf-8").split("\n")
+        known = _recent.get(table)
+        if known is not None:
+            return known, []
+        then, lines = stamp(table), table.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return (), []
     except (OSError, UnicodeDecodeError) as error:
@@ -192,7 +205,10 @@ def read_table(table: Path, find: Finder) -> tuple[tuple[Dialogue, ...], list[st
             rejected.append(f"{TABLE}, line {number} is no dialogue of this data set: import the dialogues again")
             continue
         found.setdefault(dialogue.id, dialogue)
-    return tuple(found.values()), rejected
+    dialogues = tuple(found.values())
+    if not rejected:
+        _recent.put(table, then, dialogues)
+    return dialogues, rejected
 
 
 def read_row(name: str, row: Any, find: Finder) -> Dialogue:
