@@ -13,23 +13,30 @@ from typing import Any
 import gradio as gr
 
 from pipelines.bases import BUNDLED
-from pipelines.config import RunConfig
+from pipelines.config import DataConfig, RunConfig
+from pipelines.data.pictures import open_picture
+from pipelines.data.readers import READERS
 from pipelines.data.regions import Region, read_regions
+from pipelines.data.samples import Sample
 from pipelines.errors import ProblemsError, shown
 from pipelines.family import PreviewRequest
 from pipelines.registry import FAMILIES, family_class
 
-from .entries import of_run
-from .previews import FORMS, checked, export_for_browser
+from .entries import answers, of_run, sees
+from .previews import as_float, checked, export_for_browser
 from .runs import Status
 from .site import Site
+from .slots import FIRST
 from .text import say
 from .workspace import Visitor, is_token
 
-_PICTURES = 16
-# What may be asked of a preview, and what only of families that read boxes.
+_STRENGTHS = 16
+# What may be asked of a preview, and what only of families that read boxes; what of an answer, and what only about
+# pictures.
 _SETTINGS = ("negative_prompt", "seed", "steps", "guidance", "width", "height")
 _LAYOUT = ("regions", "layout_scale", "layout_until")
+_ANSWER = ("max_tokens", "temperature", "seed")
+_MARKED = "image_tokens_only"
 _QUICK: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "api"}
 _SLOW: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "compute"}
 
@@ -38,7 +45,7 @@ def connect(site: Site) -> None:
     """Add the endpoints to the page that is being built. All others of its handlers are private."""
     api = Api(site)
     quick = (api.hello, api.validate_dataset, api.start, api.status, api.stop, api.resume, api.forget)
-    slow = (api.estimate, api.preview, api.export)
+    slow = (api.estimate, api.preview, api.answer, api.export)
     verbs: dict[Callable[..., Any], dict[str, Any]] = {**dict.fromkeys(quick, _QUICK), **dict.fromkeys(slow, _SLOW)}
     for verb, settings in verbs.items():
         _publish(verb, settings)
@@ -78,34 +85,30 @@ class Api:
         known = self._visitor(visitor) if visitor else self.site.workspace.visitor(None)
         return {
             "visitor": known.token,
-            "families": _families(),
+            "families": list(FAMILIES),
+            "kinds": [_kind(name) for name in FAMILIES],
             "bases": [
                 {"name": base.name, "family": family, "title": base.title, "resolution": base.resolution}
                 for base in BUNDLED.values()
                 for family in base.families
             ],
-            "formats": list(FORMS),
+            "formats": list(dict.fromkeys(form for name in FAMILIES for form in family_class(name).forms)),
             "limits": dataclasses.asdict(known.limits),
         }
 
-    def validate_dataset(self, visitor: str, files: list[Any]) -> dict[str, Any]:
-        """Read uploaded pictures, captions (.txt beside them) and zip files into a new dataset; returns its id, its
-        samples with the captions they will be trained on, and sentences about what was left out or is worth knowing.
-        Upload with gradio_client.handle_file."""
-        person = self._visitor(visitor)
-        paths = self._uploads(files)
-        dataset = person.import_samples(paths, "stable_diffusion")
+    def validate_dataset(self, visitor: str, files: list[Any], family: str = FIRST) -> dict[str, Any]:
+        """Read uploaded files into a new dataset of the kind a family learns from: pictures with captions (.txt beside
+        them), dialogues (JSON, JSONL, CSV), or both; zip files of those as well. Returns its id, its samples as they
+        will be trained on (name, caption, width, height; or name, turns, pictures), and sentences about what was left
+        out or is worth knowing. Upload with gradio_client.handle_file."""
+        person, reader = self._visitor(visitor), READERS[family_class(family).reads]
+        dataset = person.import_samples(self._uploads(files), family)
         folder = person.dataset(dataset)
         assert folder
-        from pipelines.data.samples import read_dataset
-
-        found = read_dataset(folder)
+        found = reader.read(folder, DataConfig())
         return {
             "dataset": dataset,
-            "samples": [
-                {"name": sample.name, "caption": sample.caption, "width": sample.width, "height": sample.height}
-                for sample in found.samples
-            ],
+            "samples": [_sample(sample) for sample in found.samples],
             "rejected": list(found.rejected),
             "notes": list(found.notes),
         }
@@ -129,8 +132,8 @@ class Api:
         if folder is None:
             raise ProblemsError(say("api_no_dataset", name=shown(dataset)))
         config = _config(settings)
-        if config.family not in _families():
-            raise ProblemsError(say("api_family", name=shown(config.family), families=", ".join(_families())))
+        if not READERS[family_class(config.family).reads].there(folder):
+            raise ProblemsError(say("api_other_kind", family=config.family, kind=family_class(config.family).reads))
         return self.status(visitor, self.site.start(person, config, folder))
 
     def status(self, visitor: str, run: str) -> dict[str, Any]:
@@ -160,10 +163,11 @@ class Api:
         bottom as shares of the picture. Returns PNG files; gradio_client downloads them."""
         person, folder = self._run(visitor, run)
         entry = of_run(folder)
+        if answers(entry):
+            raise ProblemsError(say("api_answers", family=entry.family))
         request = _request(prompt, settings, entry.family)
         person.limits.check_side(max(request.width, request.height))
-        if not _are_strengths(strengths):
-            raise ProblemsError(say("api_strengths", limit=_PICTURES))
+        _check_strengths(strengths)
         ladder = self.site.previews.session(entry).ladder(entry.path, request, strengths)
         target = self._served(folder)
         files: list[dict[str, Any]] = []
@@ -172,9 +176,43 @@ class Api:
             files.append(_file(target / f"{len(files)}.png"))
         return files
 
-    def export(self, visitor: str, run: str, form: str = FORMS[0]) -> dict[str, Any]:
-        """Write a run's adapter as a safetensors file in a form other tools read (diffusers or kohya), read it back to
-        prove it, and return it as a file, which gradio_client downloads."""
+    def answer(
+        self,
+        visitor: str,
+        run: str,
+        question: str,
+        strengths: list[float],
+        settings: dict[str, Any] | None = None,
+        picture: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Ask a run of a family that answers in words, once per strength; strength 0 is the base. Settings may be
+        max_tokens, temperature and seed; for families that see also image_tokens_only, at which words are read as the
+        base reads them. The picture the question is about is uploaded with gradio_client.handle_file. Returns for each
+        strength its text, its tokens with the probability the model gave each, and whether it ended by itself."""
+        _, folder = self._run(visitor, run)
+        entry = of_run(folder)
+        if not answers(entry):
+            raise ProblemsError(say("api_draws", family=entry.family))
+        problems: list[str] = []
+        seen = self._picture(picture, sees(entry), problems)
+        request, on_marked = _question(question, settings, sees(entry), seen, problems)
+        _check_strengths(strengths)
+        said = self.site.previews.session(entry).answers(entry.path, request, strengths, on_marked=on_marked)
+        *_, found = said
+        return [
+            {
+                "strength": strength,
+                "text": answer.text,
+                "tokens": [{"text": piece, "probability": chance} for piece, chance in answer.tokens],
+                "ended": answer.ended,
+            }
+            for strength, answer in zip(strengths, found, strict=True)
+        ]
+
+    def export(self, visitor: str, run: str, form: str = "") -> dict[str, Any]:
+        """Write a run's adapter in a form other tools read, one of those that /hello tells for its family (the first of
+        them if none is named), read it back to prove it, and return it as a file (of a folder, a zip file), which
+        gradio_client downloads."""
         _, folder = self._run(visitor, run)
         return _file(export_for_browser(of_run(folder), form, self.site.served))
 
@@ -195,6 +233,21 @@ class Api:
             raise ProblemsError(say("api_no_run", name=shown(name)))
         return person, folder
 
+    def _picture(self, picture: Any, seeing: bool, problems: list[str]) -> bytes:
+        """The bytes of an uploaded picture; what is wrong with it goes to `problems`."""
+        if picture is None:
+            return b""
+        if not seeing:
+            problems.append(say("api_blind"))
+            return b""
+        try:
+            (path,) = self._uploads([picture])
+            open_picture(path, "picture")
+        except ProblemsError as error:
+            problems.extend(error.problems)
+            return b""
+        return path.read_bytes()
+
     def _uploads(self, files: Any) -> Sequence[Path]:
         """Paths of uploaded files. A path from outside never gets further than here."""
         names = [file.get("path") if isinstance(file, dict) else file for file in files or []]
@@ -212,9 +265,24 @@ class Api:
         return target
 
 
-def _families() -> list[str]:
-    """Those that learn from what `validate_dataset` reads."""
-    return [name for name in FAMILIES if family_class(name).reads == "pictures"]
+def _kind(name: str) -> dict[str, Any]:
+    """What a caller should know of a family: what it learns from, and whether it answers in words or draws."""
+    found = family_class(name)
+    return {
+        "family": name,
+        "title": found.title,
+        "reads": found.reads,
+        "answers": found.answers,
+        "formats": list(found.forms),
+    }
+
+
+def _sample(sample: Any) -> dict[str, Any]:
+    """A picture with its caption, or a dialogue, as a caller sees it."""
+    if isinstance(sample, Sample):
+        return {"name": sample.name, "caption": sample.caption, "width": sample.width, "height": sample.height}
+    turns = [{"role": turn.role, "text": turn.text} for turn in sample.turns]
+    return {"name": sample.name, "turns": turns, "pictures": len(sample.pictures)}
 
 
 def _config(settings: Any) -> RunConfig:
@@ -242,9 +310,29 @@ def _request(prompt: Any, settings: Any, family: str) -> PreviewRequest:
     return checked(PreviewRequest(prompt, **{**settings, "regions": regions}), problems)
 
 
-def _are_strengths(values: Any) -> bool:
+def _question(
+    question: Any, settings: Any, seeing: bool, picture: bytes, problems: Sequence[str]
+) -> tuple[PreviewRequest, bool]:
+    """What a caller asks, and whether strengths count for the tokens of pictures alone; `problems` are those of the
+    picture. Raises ProblemsError with all there are."""
+    settings, known = {} if settings is None else settings, (*_ANSWER, *([_MARKED] if seeing else []))
+    if not isinstance(settings, dict) or not set(settings) <= set(known):
+        raise ProblemsError(say("api_preview_settings", names=", ".join(known)))
+    values = {name: settings[name] for name in _ANSWER if name in settings}
+    if "temperature" in values:
+        values["temperature"] = as_float(values["temperature"])
+    on_marked = settings.get(_MARKED, False)
+    if not isinstance(on_marked, bool):
+        problems = [*problems, say("api_yes_or_no", name=_MARKED)]
+    request = PreviewRequest(question, picture=picture, **values)
+    return checked(request, problems, empty="" if picture else "need_question"), bool(on_marked)
+
+
+def _check_strengths(values: Any) -> None:
+    """Raise ProblemsError for anything but a list of a few numbers."""
     kinds = {type(value) for value in values} if isinstance(values, list) else set()
-    return bool(kinds) and kinds <= {int, float} and len(values) <= _PICTURES
+    if not kinds or not kinds <= {int, float} or len(values) > _STRENGTHS:
+        raise ProblemsError(say("api_strengths", limit=_STRENGTHS))
 
 
 def _summary(found: Status) -> dict[str, Any]:

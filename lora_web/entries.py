@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.config import RunConfig
 from pipelines.data.samples import Sample, read_dataset
 from pipelines.errors import ProblemsError
+from pipelines.registry import family_class
 
 from . import folders
 from .cards import read_card
@@ -55,6 +56,17 @@ def of_run(run: Path) -> Entry:
     return Entry(
         run / ADAPTER, config.family, config.base, config.options, title, run, dataset if dataset.is_dir() else None
     )
+
+
+def answers(entry: Entry) -> bool:
+    """Whether the family of an adapter answers in words."""
+    return family_class(entry.family).answers
+
+
+def sees(entry: Entry) -> bool:
+    """Whether it answers about pictures."""
+    kind = family_class(entry.family)
+    return kind.answers and "picture" in kind.reads
 
 
 def trained_on(entry: Entry, triggered: bool = False) -> list[Sample]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from pipelines.adapters.metadata import thumbnail as header_picture
 from pipelines.bases import BUNDLED, find_base
 from pipelines.config import RunConfig
 from pipelines.errors import ProblemsError
-from pipelines.registry import FAMILIES, options_class, reading
+from pipelines.registry import FAMILIES, family_class, options_class, reading
 
 from . import cards
 from .entries import Entry, of_run
@@ -176,16 +176,15 @@ class Library:
         from pipelines.fit import fit
 
         self.site.check(RunConfig(base=base))
-        bundled = BUNDLED.get(base)
         said = facts["config"] or {}
         named = str(said.get("family"))
-        known = bundled.families if bundled else FAMILIES
-        families = [named] if named in known else bundled.families if bundled else reading(find_base(base))
-        # What was trained whole fits only with the options it was trained with, anything else with those of every run.
-        options = said.get("options", {}) if facts["variant"] == "whole" else {}
+        known = BUNDLED[base].families if base in BUNDLED else reading(find_base(base))
         problems: tuple[str, ...] = ()
-        for family in families:
-            config = RunConfig(family, base, options=_options(family, options))
+        for family in [named] if named in known else known:
+            # What was trained whole fits only with the options it was trained with, and what answers is asked as it was
+            # trained to be; anything else is tried with the options of every run.
+            own = family == named and (facts["variant"] == "whole" or family_class(family).answers)
+            config = RunConfig(family, base, options=_options(family, said.get("options", {}) if own else {}))
             try:
                 fit(path, config)
                 return config
@@ -210,10 +209,12 @@ class Library:
 
 
 def _options(family: str, said: Any) -> Any:
-    """A family's options as a file or a card states them, or those of every run where that cannot be read."""
+    """A family's options as a file or a card states them, or those of every run where that cannot be read. Further
+    models that only training needs are left out: they were on another machine."""
+    found = options_class(family)()
     with contextlib.suppress(ProblemsError):
-        return RunConfig.from_dict({"family": family, "options": said}).options
-    return options_class(family)()
+        found = RunConfig.from_dict({"family": family, "options": said}).options
+    return replace(found, **{each.name: "" for each in fields(found) if each.metadata["model"]})
 
 
 def _keep(source: Path, folder: Path, config: RunConfig) -> None:
@@ -222,9 +223,9 @@ def _keep(source: Path, folder: Path, config: RunConfig) -> None:
     if source.is_file():
         shutil.copyfile(source, target)
         return
-    from pipelines.export import export
+    from pipelines.export import keep
 
-    export(source, "diffusers", target, base=config.base)
+    keep(source, config, target)
     shutil.rmtree(source)
 
 

@@ -6,21 +6,24 @@ import base64
 import hashlib
 import io
 import json
-import shutil
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.bases import find_base, weight_of
 from pipelines.data.regions import READ_REGIONS, Region, read_regions
 from pipelines.errors import ProblemsError
 from pipelines.family import PreviewRequest
+from pipelines.registry import family_class
 
 from .cards import remarks
 from .entries import Entry
 from .text import say
+from .workspace import megabytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +38,7 @@ SPANS = {
     "−2 … 2": tuple(i / 2 for i in range(-4, 5)),
 }
 FORMS = ("diffusers", "kohya", "peft", "a1111")
+_MERGED_LIMIT = 2 * 2**30
 _GROUPS = 16
 # What a page is told of a request, and sends back of it.
 _REQUESTED = ("prompt", "negative_prompt", "seed", "steps", "guidance", "regions", "layout_scale", "layout_until")
@@ -58,13 +62,12 @@ def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: An
 
     Raises ProblemsError with every problem at once.
     """
-    # A browser has one kind of number: of one request there must not be two names.
-    seed, steps = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (seed, steps))
-    request = PreviewRequest(prompt, negative or "", seed, steps, _as_float(guidance))
+    seed, steps = as_whole(seed), as_whole(steps)
+    request = PreviewRequest(prompt, negative or "", seed, steps, as_float(guidance))
     problems: list[str] = []
     if layout:
         boxes, scale, until = layout
-        request = replace(request, layout_scale=_as_float(scale), layout_until=_as_float(until))
+        request = replace(request, layout_scale=as_float(scale), layout_until=as_float(until))
         try:
             request = replace(request, regions=_read_boxes(boxes))
         except ProblemsError as error:
@@ -72,21 +75,28 @@ def read_request(prompt: Any, negative: Any, seed: Any, steps: Any, guidance: An
     return checked(request, problems)
 
 
-def checked(request: PreviewRequest, problems: Sequence[str] = ()) -> PreviewRequest:
-    """The request, or ProblemsError with these problems and all of its own at once."""
+def checked(request: PreviewRequest, problems: Sequence[str] = (), empty: str = "need_prompt") -> PreviewRequest:
+    """The request, or ProblemsError with these problems and all of its own at once; `empty` names what is said of a
+    prompt without words, if anything is."""
     found = list(problems)
     try:
         request.validate()
     except ProblemsError as error:
         found.extend(error.problems)
-    if not found and not request.prompt.strip():
-        found.append(say("need_prompt"))
+    if not found and empty and not request.prompt.strip():
+        found.append(say(empty))
     if found:
         raise ProblemsError(found)
     return request
 
 
-def _as_float(value: Any) -> Any:
+def as_whole(value: Any) -> Any:
+    """A number from a browser, which has one kind of them: of one request there must not be two names."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_float(value: Any) -> Any:
+    """The same where it need not be whole."""
     # One with more digits than a float holds is left for the request to refuse.
     return float(value) if type(value) is int and abs(value) < 1e9 else value
 
@@ -109,12 +119,17 @@ def read_asked(values: Any) -> Asked:
     try:
         request, span, balance = values["request"], values["span"], values["balance"]
         found = Asked(read_request(*(request[name] for name in _REQUESTED)), span, dict(balance))
-        fine = span in SPANS and len(found.balance) <= _GROUPS and all(map(_is_factor, found.balance.values()))
+        fine = span in SPANS and is_balance(found.balance)
     except (TypeError, KeyError, ValueError):
         fine = False
     if not fine:
         raise ProblemsError(say("bad_request"))
     return found
+
+
+def is_balance(values: Any) -> bool:
+    """Whether a page may have sent it as multiples of the strength by group."""
+    return isinstance(values, Mapping) and len(values) <= _GROUPS and all(map(_is_factor, values.values()))
 
 
 def _is_factor(value: Any) -> bool:
@@ -144,7 +159,7 @@ class Previews:
                 self._held = key, self._made(key)
             return self._held[1]
 
-    def _reader(self, entry: Entry) -> PreviewSession:
+    def reader(self, entry: Entry) -> PreviewSession:
         """A session for what is in the cache: for its sake no loaded base goes."""
         held, key = self._held, _base_of(entry)
         return held[1] if held is not None and held[0] == key else self._made(key)
@@ -160,11 +175,11 @@ class Previews:
 
     def drawn(self, entry: Entry, asked: Asked) -> bool:
         """Whether a ladder is in the cache."""
-        return self._reader(entry).has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
+        return self.reader(entry).has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
 
     def recall(self, entry: Entry, asked: Asked) -> dict[str, Any] | None:
         """The ladder if it is in the cache: nothing is computed for it, nobody waits for it."""
-        session = self._reader(entry)
+        session = self.reader(entry)
         known = session.has_ladder(entry.path, asked.request, asked.strengths, asked.balance)
         return self._message(session, entry, asked) if known and session.knows_groups(entry.path) else None
 
@@ -274,9 +289,16 @@ def _name(entry: Entry, asked: Asked) -> str:
 
 
 def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
-    """The adapter in one form, at a path the browser may fetch. Raises ProblemsError."""
-    if form not in FORMS:
-        raise ProblemsError(f"format is {form!r}, must be one of {', '.join(FORMS)}")
+    """The adapter in one form of its family, without a `form` in the usual one, at a path the browser may fetch.
+
+    Raises ProblemsError.
+    """
+    forms = family_class(entry.family).forms
+    form = form or forms[0]
+    if form not in forms:
+        raise ProblemsError(f"format is {form!r}, must be one of {', '.join(forms)}")
+    if form == "merged":
+        _check_light(entry.base)
     from pipelines.export import FOLDERS, export
 
     said = remarks(entry.path, entry.title)
@@ -287,9 +309,24 @@ def export_for_browser(entry: Entry, form: str, served: Path) -> Path:
     output = served_path(entry, f"{form}.zip", served)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         export(entry.path, form, Path(folder) / form, base=entry.base, remarks=said)
-        packed = shutil.make_archive(f"{folder}/packed", "zip", Path(folder) / form)
-        Path(packed).replace(output)
+        _pack(Path(folder) / form, Path(folder) / "packed.zip").replace(output)
     return output
+
+
+def _check_light(base: str) -> None:
+    """Raise ProblemsError for a base that is too large to be sent whole."""
+    weight = weight_of(find_base(base))
+    if weight is None or weight > _MERGED_LIMIT:
+        size = megabytes(weight) if weight else say("merged_unknown")
+        raise ProblemsError(say("merged_too_large", size=size, limit=megabytes(_MERGED_LIMIT)))
+
+
+def _pack(folder: Path, target: Path) -> Path:
+    """A folder as a zip file. Weights hardly shrink: they are not compressed."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return target
 
 
 def served_path(entry: Entry, ending: str, served: Path) -> Path:

@@ -16,6 +16,8 @@ from .text import duration, say
 
 # Previews shown in the strip: the first, and the latest.
 _SHOWN = 24
+# Of an answer, for a page that shows two dozen of them.
+_ANSWER_BYTES = 8000
 
 
 def status(found: Status | None, run: str, others: Sequence[Row] = ()) -> str:
@@ -82,6 +84,8 @@ def strip(run: Path, previews: dict[int, Previewed]) -> str:
     """The preview pictures a run made, each with its step; empty when it made none."""
     steps = sorted(previews)
     steps = steps[:1] + steps[1:][-(_SHOWN - 1) :]
+    if any(name.endswith(".txt") for step in steps for name in previews[step].paths):
+        return _said(run, {step: previews[step] for step in steps})
     figures = []
     for step in steps:
         caption = escape(say("preview.step", step=step))
@@ -100,6 +104,30 @@ def strip(run: Path, previews: dict[int, Previewed]) -> str:
     return (
         f'<p class="quiet">{told}</p>'
         f'<div class="strip" role="group" aria-label="{label}" tabindex="0">{"".join(figures)}</div>'
+    )
+
+
+def _said(run: Path, previews: dict[int, Previewed]) -> str:
+    """What a run that answers in words said at each step, the newest last."""
+    answers = []
+    for step, found in previews.items():
+        for name in found.paths:
+            path = run / name
+            try:
+                inside = path.resolve().is_relative_to(run.resolve())
+                text = path.read_bytes()[:_ANSWER_BYTES].decode("utf-8", "ignore").strip() if inside else ""
+            except (OSError, ValueError):
+                text = ""
+            if text:
+                when = escape(say("preview.step", step=step))
+                answers.append(f'<div data-preview="{step}"><dt>{when}</dt><dd>{escape(text)}</dd></div>')
+    if not answers:
+        return ""
+    label, question = escape(say("preview.answers")), next(iter(previews.values())).prompt
+    told = escape(say("preview.of", prompt=question)) if question else label
+    return (
+        f'<p class="quiet">{told}</p><div class="strip said" role="group" aria-label="{label}" tabindex="0">'
+        f"<dl>{''.join(answers)}</dl></div>"
     )
 
 

@@ -150,6 +150,22 @@ class Base:
         return digest.hexdigest()
 
 
+def weight_of(base: Base) -> int | None:
+    """The bytes of the weights of a base: of its files here, or where none is, of what is known of it; else None."""
+    path = base.path or downloaded(base.source)
+    if path is None:
+        return int(HUB[base.name].gigabytes * 1e9) if base.name in HUB else None
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*.safetensors")))
+
+
+def downloaded(hub_id: str) -> Path | None:
+    """Where the files of a Hub id are, if it was downloaded before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(hub_id, index) for index in ("model_index.json", "config.json"))
+    return next((Path(path).parent for path in found if isinstance(path, str)), None)
+
+
 def is_there(name: str) -> bool:
     """Whether the files of a bundled base are: a pipeline's index, or a language model's config."""
     return any((BUNDLED_FOLDER / name / index).exists() for index in ("model_index.json", "config.json"))

@@ -100,13 +100,24 @@ def export(
     found = fit(path, config, weights=form == "merged")
     if form == "merged":
         return _merge(found, output, baked)
+    return _written(path, found, form, output, (config.base, remarks or Remarks()))
+
+
+def keep(folder: Path, config: RunConfig, output: Path) -> Proof:
+    """Write a PEFT folder from elsewhere as one file, as runs keep their adapters, whatever forms their family has."""
+    return _written(folder, fit(folder, config), "diffusers", output, (config.base, Remarks()))
+
+
+def _written(path: Path, found: Fit, form: str, output: Path, about: tuple[str, Remarks]) -> Proof:
+    """Write one form that is not `merged`; `about` are the name of its base and what a person said of it."""
+    base, remarks = about
     header = read_header(path)
-    said, remarks = told(header), remarks or Remarks()
+    said = told(header)
     if said["config"] and not remarks.date:
         # When a file of another program was made is not known from when it came here.
         written = datetime.fromtimestamp(tensor_file(path).stat().st_mtime, timezone.utc)
         remarks = replace(remarks, date=written.isoformat(timespec="seconds"))
-    metadata = remarked(completed(header, seen_facts(said, found, config.base)), remarks)
+    metadata = remarked(completed(header, seen_facts(said, found, base)), remarks)
     try:
         proof = _write(found, form, output, metadata)
     except (ProblemsError, OSError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .bases import HUB, distilled, find_base, license_of, native_resolution
+from .bases import HUB, distilled, downloaded, find_base, license_of, native_resolution
 from .config import RunConfig
 from .data.batches import split_validation
 from .data.captions import words_of_name
@@ -181,7 +181,7 @@ def _base(config: RunConfig) -> list[Finding]:
     word = distilled(config.base)
     if word:
         found.append(Finding("warning", "distilled", {"word": word}))
-    if base.path is None and not _downloaded(base.source):
+    if base.path is None and not downloaded(base.source):
         known = HUB.get(config.base)
         parts: dict[str, Any] = {"gigabytes": known.gigabytes} if known else {}
         found.append(Finding("warning", "download" if known else "download_unknown", parts))
@@ -189,13 +189,6 @@ def _base(config: RunConfig) -> list[Finding]:
     if license:
         found.append(Finding("fact", "license", {"license": license}))
     return found
-
-
-def _downloaded(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = (try_to_load_from_cache(name, index) for index in ("model_index.json", "config.json"))
-    return any(isinstance(path, str) for path in found)
 
 
 def _pictures(config: RunConfig, samples: Sequence[Sample]) -> list[Finding]:

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ from . import registry
 from .adapters.attach import Attached, attach_weights, detach, match, shapes, whole_shapes
 from .adapters.file import read_adapter
 from .adapters.identity import identity
-from .adapters.strength import OnMarked, Strength, check_numbers, strengths
+from .adapters.strength import OnMarked, Plain, Strength, check_numbers, strengths
 from .bases import find_base
 from .devices import pick_device, pick_dtype
 from .errors import ProblemsError
-from .family import Answer, PreviewRequest, PreviewResult
+from .family import Answer, PreviewRequest
 from .files import write_bytes, write_text
 from .relay import relay
 
 LADDER = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _MAX_ROWS = 8
 _MAX_ATTACHED = 8
+# What is attached, what is asked in one go, and at which places of the answers these stand.
+_Pass = tuple[Mapping[Path, Strength], PreviewRequest, list[int]]
 
 
 @dataclass(frozen=True)
@@ -146,56 +148,96 @@ class PreviewSession:
         return Ladder(values, images, base)
 
     def answers(
-        self, adapter: Path, request: PreviewRequest, values: Sequence[float] = LADDER, *, on_marked: bool = False
-    ) -> Iterator[tuple[Answer, ...]]:
+        self,
+        adapter: Path,
+        request: PreviewRequest,
+        values: Sequence[float] = LADDER,
+        *,
+        on_marked: bool = False,
+        balance: Mapping[str, float] | None = None,
+    ) -> Generator[tuple[Answer, ...], None, None]:
         """What a language model answers at several strengths of an adapter, as it is said: one Answer per strength each
         time. The base speaks first, with nothing attached, for every strength that is 0; then all others in one batched
-        pass. With `on_marked` strengths count for marked tokens alone. The iterator may be resumed from any thread, and
-        closed before its end."""
+        pass. With `on_marked` strengths count for marked tokens alone; `balance` is that of `ladder`. The generator may
+        be resumed from any thread, and closed before its end."""
         request.validate()
         if not self.family.answers:
             raise ProblemsError(f"{self.family.title} draws pictures and answers nothing; ask for a ladder")
         values = _numbers(values)
-        return self._speak(Path(adapter), request, values, on_marked)
+        return self._speak(len(values), self._passes(Path(adapter), request, values, on_marked, balance))
 
-    def _speak(
-        self, adapter: Path, request: PreviewRequest, values: tuple[float, ...], on_marked: bool
-    ) -> Iterator[tuple[Answer, ...]]:
-        said = [Answer()] * len(values)
+    def has_answers(
+        self,
+        adapter: Path,
+        request: PreviewRequest,
+        values: Sequence[float] = LADDER,
+        *,
+        on_marked: bool = False,
+        balance: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Whether `answers` would find all of them in the cache."""
+        passes = self._passes(Path(adapter), request, _numbers(values), on_marked, balance)
+        kept = [self._kept(adapters, each) for adapters, each, _ in passes]
+        return all(path is not None and path.is_file() for path in kept)
+
+    @staticmethod
+    def _passes(
+        adapter: Path,
+        request: PreviewRequest,
+        values: tuple[float, ...],
+        on_marked: bool,
+        balance: Mapping[str, float] | None,
+    ) -> list[_Pass]:
+        """For the base, and for all other strengths of `values`."""
         still = [i for i, value in enumerate(values) if value == 0]
         moving = [i for i, value in enumerate(values) if value != 0]
-        if still:
-            for (answer,) in self._said({}, dataclasses.replace(request, copies=1)):
-                for i in still:
-                    said[i] = answer
-                yield tuple(said)
-        most = self._most_rows(adapter) if moving else 1
-        for places in (moving[start : start + most] for start in range(0, len(moving), most)):
-            rows = [values[i] for i in places]
-            strength: Strength = OnMarked(rows) if on_marked else rows
-            for found in self._said({adapter: strength}, dataclasses.replace(request, copies=len(places))):
-                for i, answer in zip(places, found, strict=True):
-                    said[i] = answer
+        plain = balanced([values[i] for i in moving], balance)
+        strength: Strength = OnMarked(plain) if on_marked else plain
+        passes: list[_Pass] = [({}, dataclasses.replace(request, copies=1), still)] if still else []
+        if moving:
+            passes.append(({adapter: strength}, dataclasses.replace(request, copies=len(moving)), moving))
+        return passes
+
+    def _speak(self, count: int, passes: Sequence[_Pass]) -> Generator[tuple[Answer, ...], None, None]:
+        said = [Answer()] * count
+        for adapters, request, places in passes:
+            for found in self._said(adapters, request):
+                for place, answer in zip(places, itertools.cycle(found), strict=False):
+                    said[place] = answer
                 yield tuple(said)
 
     def _said(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Iterator[tuple[Answer, ...]]:
-        """The answers of one pass as they are said; those kept from an earlier time at once."""
-        kept = self._folder(self._key(request, adapters), self.cache_dir) / "answers.json" if self.cache_dir else None
+        """The answers of all copies as they are said; those kept from an earlier time at once."""
+        kept = self._kept(adapters, request)
         if kept and kept.is_file():
             # A damaged answer is one that has to be given again.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 yield tuple(map(Answer.from_dict, json.loads(kept.read_text(encoding="utf-8"))))
                 return
         found: tuple[Answer, ...] = ()
-        for result in relay(lambda: self._stream(adapters, request)):
-            found = result.answers
+        for found in relay(lambda: self._stream(adapters, request)):
             yield found
         if kept:
             write_text(kept, json.dumps([dataclasses.asdict(answer) for answer in found], ensure_ascii=False))
 
-    def _stream(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Iterator[PreviewResult]:
-        with self.at(adapters) as parts:
-            yield from self.family.stream(parts, request)
+    def _kept(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        return self._folder(self._key(request, adapters), self.cache_dir) / "answers.json"
+
+    def _stream(self, adapters: Mapping[Path, Strength], request: PreviewRequest) -> Iterator[tuple[Answer, ...]]:
+        """In as many batches as it takes: what was said in one stays while the next is said."""
+        most = min((self._most_rows(path) for path in adapters), default=request.copies)
+        done: tuple[Answer, ...] = ()
+        while len(done) < request.copies:
+            rows = slice(len(done), min(len(done) + most, request.copies))
+            later = (Answer(),) * (request.copies - rows.stop)
+            found = later[:0]
+            with self.at({path: _some(strength, rows) for path, strength in adapters.items()}) as parts:
+                for result in self.family.stream(parts, dataclasses.replace(request, copies=rows.stop - rows.start)):
+                    found = result.answers
+                    yield (*done, *found, *later)
+            done += found
 
     def has_ladder(
         self,
@@ -319,7 +361,7 @@ class PreviewSession:
         return pictures
 
 
-def balanced(strength: float | Sequence[float], balance: Mapping[str, float] | None) -> Strength:
+def balanced(strength: float | Sequence[float], balance: Mapping[str, float] | None) -> Plain:
     """A strength (or one per row) of which some groups get a multiple."""
     moved = {name: factor for name, factor in (balance or {}).items() if factor != 1}
     if not moved:
@@ -327,6 +369,15 @@ def balanced(strength: float | Sequence[float], balance: Mapping[str, float] | N
     if not isinstance(strength, Sequence):
         return {"": strength, **{name: strength * factor for name, factor in moved.items()}}
     return {"": strength, **{name: [each * factor for each in strength] for name, factor in moved.items()}}
+
+
+def _some(strength: Any, rows: slice) -> Any:
+    """What some rows of a batch have of a strength."""
+    if isinstance(strength, OnMarked):
+        return OnMarked(_some(strength.strength, rows))
+    if isinstance(strength, Mapping):
+        return {name: _some(each, rows) for name, each in strength.items()}
+    return strength[rows] if isinstance(strength, Sequence) else strength
 
 
 def _numbers(values: Sequence[float]) -> tuple[float, ...]:

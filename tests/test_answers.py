@@ -140,7 +140,7 @@ def test_an_answer_may_be_left_before_its_end_and_heard_from_any_thread(session:
         thread.start()
         thread.join()
     assert [len(said[0].tokens) for said in heard] == [1, 2, 3]
-    answers.close()  # type: ignore[attr-defined]
+    answers.close()
     # The base is free again, and nobody was left in a mode without gradients.
     assert last(session.answers(run / ADAPTER_FILE, REQUEST, (0,)))[0].text
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from lora_web.workspace import new_token
 from pipelines import worker
 from pipelines.config import DataConfig, RunConfig
 from pipelines.events import Finished
+from pipelines.registry import FAMILIES
+from tests.dialogue_parts import make_dialogues
 from tests.layout_parts import configured
+from tests.vora_parts import make_pictures as make_colours
+from tests.vora_parts import vora_config
 from tests.web_parts import wait_for
 
 gr = pytest.importorskip("gradio")
@@ -163,6 +168,66 @@ def test_boxes_are_asked_for_where_the_family_reads_them(
 
 
 @pytest.mark.slow
+def test_dialogues_are_read_learned_and_answered(client: Any, tiny_base: Callable[[str], Path], tmp_path: Path) -> None:
+    me = client.predict(api_name="/hello")["visitor"]
+    files = [gradio_client.handle_file(make_dialogues(tmp_path / "faq", 6))]
+    data = client.predict(me, files, "text_llm", api_name="/validate_dataset")
+    assert data["samples"][0]["turns"][0] == {"role": "user", "text": "What is fox 0?"}
+    asked = {**settings(tiny_base("llm"), 3), "family": "text_llm"}
+    del asked["data"]
+    run = client.predict(me, data["dataset"], asked, api_name="/start")["run"]
+    pictures = {**settings(tiny_base("sd1"), 3), "family": "stable_diffusion"}
+    assert "read for another kind of family" in told(client, me, data["dataset"], pictures, api_name="/start")
+    wait_for(lambda: client.predict(me, run, api_name="/status")["state"] == "finished", "the run to end")
+
+    def answer(*strengths: float, **more: Any) -> list[dict[str, Any]]:
+        values = {"max_tokens": 6, "seed": 1, **more}
+        return list(client.predict(me, run, "What is fox 1?", list(strengths), values, api_name="/answer"))
+
+    zero, one = answer(0, 1)
+    assert zero["strength"] == 0 and zero["text"] == "".join(token["text"] for token in zero["tokens"])
+    assert zero["tokens"] != one["tokens"] and all(0 < token["probability"] <= 1 for token in one["tokens"])
+    assert len(one["tokens"]) == 6 or one["ended"]
+    assert answer(1)[0]["text"] == one["text"]
+
+    def refused(*values: Any, api_name: str = "/answer") -> str:
+        return told(client, me, run, *values, api_name=api_name)
+
+    problems = refused("", [1], {"max_tokens": 0, "temperature": 9})
+    assert "max_tokens is 0" in problems and "temperature is 9" in problems
+    assert "question is empty" in refused(" ", [1])
+    assert "settings must be" in refused("Hi", [1], {"image_tokens_only": True})
+    assert "this family sees none" in refused("Hi", [1], {}, gradio_client.handle_file(__file__))
+    assert "1 to 16 numbers" in refused("Hi", [True])
+    assert "use /answer" in refused("Hi", [1], api_name="/preview")
+    with zipfile.ZipFile(client.predict(me, run, api_name="/export")) as archive:
+        assert "adapter_config.json" in archive.namelist()
+    assert "must be one of peft, merged" in refused("kohya", api_name="/export")
+
+
+@pytest.mark.slow
+def test_pictures_are_asked_about(demo: Any, client: Any, tiny_base: Callable[[str], Path], tmp_path: Path) -> None:
+    me, run = new_token(), new_token()
+    folder = demo.site.workspace.visitor(me).runs_folder() / run
+    worker.start(vora_config(tiny_base("llm"), make_colours(tmp_path / "colours"), learning_rate=0.05), folder)
+    assert isinstance(list(worker.run(folder))[-1], Finished)
+    red, words = gradio_client.handle_file(tmp_path / "colours" / "red.png"), gradio_client.handle_file(__file__)
+
+    def answer(*more: Any, **values: Any) -> list[str]:
+        found = client.predict(me, run, "Which?", [0, 1], {"max_tokens": 6, **values}, *more, api_name="/answer")
+        return [each["text"] for each in found]
+
+    blind, alone = answer()
+    assert blind != alone and answer(image_tokens_only=True) == [blind, blind]
+    assert answer(red) != [blind, alone]
+    problems = told(client, me, run, "Which?", [1], {"seed": -1, "image_tokens_only": 1}, words, api_name="/answer")
+    assert all(word in problems for word in ("seed is -1", "true or false", "not a picture"))
+    data = client.predict(me, [red], "vora", api_name="/validate_dataset")
+    (sample,) = data["samples"]
+    assert sample["pictures"] == 1 and sample["turns"][-1] == {"role": "assistant", "text": "red"}
+
+
+@pytest.mark.slow
 def test_the_example_runs(
     demo: Any, pictures: Path, tiny_base: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +248,9 @@ def test_callers_come_back_with_their_token_and_read_the_limits(client: Any) -> 
     assert found["visitor"] == mine
     assert found["limits"]["steps"] == 6000
     assert "emoji-sd" in [base["name"] for base in found["bases"]]
-    assert found["families"] == ["stable_diffusion", "mmdit_layout"]
+    assert found["families"] == list(FAMILIES)
+    text = next(kind for kind in found["kinds"] if kind["family"] == "text_llm")
+    assert (text["reads"], text["answers"], text["formats"]) == ("dialogues", True, ["peft", "merged"])
     assert "32 hexadecimal" in told(client, "me", api_name="/hello")
 
 
@@ -201,7 +268,8 @@ def test_what_is_wrong_is_told_in_sentences_all_at_once(client: Any, pictures: P
     assert "allows at most 6000" in told(client, me, data, {"train": {"steps": 6001}}, api_name="/start")
     assert "train.stepz is not a setting" in told(client, me, data, {"train": {"stepz": 1}}, api_name="/start")
     words = {"family": "text_llm", "base": "emoji-sd"}
-    assert "one that learns from pictures" in told(client, me, data, words, api_name="/start")
+    assert "text_llm learns from dialogues" in told(client, me, data, words, api_name="/start")
+    assert "family is 'x'" in told(client, me, files, "x", api_name="/validate_dataset")
     for odd in ([], "x", 3, {"data": []}, {"train": None}):
         assert "must be a JSON object" in told(client, me, data, odd, api_name="/start")
     assert "none of yours" in told(client, me, "../..", api_name="/status")

@@ -14,9 +14,10 @@ from pipelines.errors import ProblemsError
 
 from .. import sentences
 from ..cards import TITLE_LENGTH, picture_of_uri, set_cover
-from ..entries import Entry
+from ..entries import Entry, answers
 from ..library import Library
 from ..panels import QUICK, SLOW, confirmed
+from ..panels.answers import Answers
 from ..panels.layout import Layout
 from ..panels.strength import FAULTS, Strength
 from ..shelf import cards_for, layer_tables, particulars, shelf
@@ -55,9 +56,10 @@ class LibraryTab:
             with gr.Column(scale=5, min_width=320, visible=False, elem_id="library-detail") as self.detail:
                 self._lay_out_detail()
         # Everything that changes with the chosen adapter.
-        self.chosen = [self.detail, self.name, self.facts, self.layers, self.strength.ladder, *self.strength.outputs]
+        self.chosen = [self.detail, self.name, self.facts, self.layers, self.drawing, self.asking, self.cover]
+        self.chosen += [self.strength.shown, *self.strength.outputs, self.answers.shown, *self.answers.outputs]
         assert self.strength.layout
-        self.chosen += self.strength.layout.outputs
+        self.chosen += [*self.answers.parts, *self.strength.layout.outputs]
         self._connect(opened)
 
     def _lay_out_import(self) -> None:
@@ -94,7 +96,12 @@ class LibraryTab:
         with gr.Accordion(say("library.layers"), open=False, elem_id="library-layers") as self.fold:
             self.layers = gr.HTML("", apply_default_css=False, min_height=40)
         gr.Markdown(f"## {say('library.try')}")
-        self.strength = Strength(self.site, self.who, self.source, self.others, prefix="library-", boxes=True)
+        with gr.Column() as self.drawing:
+            self.strength = Strength(self.site, self.who, self.source, self.others, prefix="library-", boxes=True)
+        with gr.Column(visible=False) as self.asking:
+            self.answers = Answers(
+                self.site, self.who, self.source, self.others, prefix="library-words-", pictures=True
+            )
         with gr.Row():
             self.cover = gr.Button(say("library.cover"), min_width=150, elem_id="library-cover")
             self.delete = gr.Button(say("library.delete"), variant="stop", min_width=100, elem_id="library-delete")
@@ -102,6 +109,7 @@ class LibraryTab:
     def _connect(self, opened: gr.Tab) -> None:
         who, brought = self.who, [self.who, self.told, self.files, self.shelf, *self.chosen]
         self.strength.connect()
+        self.answers.connect()
         opened.select(spoken(self.look), [who], [who, self.shelf, *self.chosen], **QUICK)
         self.shelf.choose(
             spoken(self.choose), [who], [who, self.shelf, *self.chosen], trigger_mode="always_last", **QUICK
@@ -222,15 +230,22 @@ class LibraryTab:
     def _detail(self, visitor: Visitor, who: dict[str, Any]) -> list[Any]:
         """Updates of `chosen`."""
         card = self.library.card(visitor, who.get("adapter"))
-        usable = card is not None and not card.facts.get("problems")
+        entry = card.entry if card else None
+        usable, speaks = card is not None and not card.facts.get("problems"), entry is not None and answers(entry)
         return [
             gr.Column(visible=card is not None),
             card.entry.title if card else "",
             particulars(card) if card else "",
             "",
+            gr.Column(visible=not speaks),
+            gr.Column(visible=speaks),
+            gr.Button(visible=not speaks),
             None,
             *self.strength.view(usable),
-            *Layout.view(card.entry if card else None),
+            None,
+            *self.answers.view(usable),
+            *self.answers.narrow(entry),
+            *Layout.view(entry),
         ]
 
 

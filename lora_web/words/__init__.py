@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from . import api, library, pictures, preflight, problems, regions, rows, runs, settings, site, strength, training
+from . import (
+    answers,
+    api,
+    library,
+    pictures,
+    preflight,
+    problems,
+    regions,
+    rows,
+    runs,
+    settings,
+    site,
+    strength,
+    training,
+)
 
+_ABOUT_DATA = (pictures, rows, regions)
+_ABOUT_RUNS = (settings, problems, preflight, training, runs)
 WORDS: dict[str, tuple[str, str]] = {
     key: pair
-    for part in (api, site, pictures, rows, regions, settings, problems, preflight, training, runs, strength, library)
+    for part in (api, site, *_ABOUT_DATA, *_ABOUT_RUNS, strength, answers, library)
     for key, pair in part.WORDS.items()
 }

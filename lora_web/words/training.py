@@ -57,6 +57,7 @@ WORDS = {
     "others": ("Your other runs:", "你的其他训练："),
     "preview.step": ("step {step}", "第 {step} 步"),
     "preview.strip": ("Preview pictures made while training", "训练中生成的预览图"),
+    "preview.answers": ("Answers given while training", "训练中给出的回答"),
     "preview.of": ("“{prompt}” while training", "训练过程中的“{prompt}”"),
     "sample": ("Sample now", "立即出图"),
     "sampling": ("Drawing…", "正在出图…"),
