@@ -21,12 +21,12 @@ from .intake import Intake
 from .languages import LanguageChoice
 from .panels.trust import Trust
 from .site import Site
-from .tabs import library, mmdit_layout, runs, stable_diffusion
+from .tabs import library, mmdit_layout, runs, stable_diffusion, text_llm, vora
 from .text import LANGUAGES, say, speaking
 from .theme import CSS, FAVICON, theme
 from .workspace import Limits, Workspace
 
-TABS = (stable_diffusion, mmdit_layout, library, runs)
+TABS = (stable_diffusion, mmdit_layout, text_llm, vora, library, runs)
 _HOUR = 3600
 
 

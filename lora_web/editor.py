@@ -70,7 +70,7 @@ class Editor:
         words = {key[len(_EDIT) :]: say(key) for key in WORDS if key.startswith(_EDIT)}
         draws = family_class(family).reads_regions
         settings = {
-            "words": words | ({"no_pictures": words["no_layouts"]} if draws else {}),
+            "words": words | {"no_pictures": say(f"example.{example}")},
             "family": family,
             "limits": {
                 "files": limits.files,

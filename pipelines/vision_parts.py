@@ -112,14 +112,17 @@ def teacher_shape(base: Base) -> TeacherShape:
 
 
 class Teacher:
-    """A frozen vision transformer that tells, for each block, what it makes of every patch of a grid."""
+    """A frozen vision transformer that tells, for each block, what it makes of every patch of pictures as `seen` has
+    them: (side, patch) in pixels."""
 
-    def __init__(self, base: Base, grid: int, device: torch.device, dtype: torch.dtype):
-        self.shape, self.grid = teacher_shape(base), grid
+    def __init__(self, base: Base, seen: tuple[int, int], device: torch.device, dtype: torch.dtype):
+        self.shape, self.grid = teacher_shape(base), seen[0] // seen[1]
         self.model = _load(base).to(device, dtype).requires_grad_(False).eval()
         self.mean, self.deviation = _normalization(base)
-        # Best is one patch of the teacher for one of ours; some only read pictures of the size they were trained on.
-        for size in (grid * self.shape.patch, self.shape.size):
+        # Best is one patch of the teacher for one of ours, but it shall not see less of a picture than we do. Some only
+        # read pictures of the size they were trained on.
+        least = math.ceil(seen[0] / self.shape.patch)
+        for size in (max(self.grid, least) * self.shape.patch, self.shape.size):
             self.size = size
             if self._fits():
                 return

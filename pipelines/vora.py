@@ -198,7 +198,7 @@ class Vora(Family):
             return torch.empty(len(pixels), blocks, net.tokens, shape.width, device=parts.device)
         if "teacher" not in parts.rest:
             found = vision.find_teacher(self.options.teacher)
-            parts.rest["teacher"] = vision.Teacher(found, net.grid, parts.device, parts.dtype)
+            parts.rest["teacher"] = vision.Teacher(found, (net.size, net.size // net.grid), parts.device, parts.dtype)
         told: Tensor = parts.rest["teacher"].states(_as_floats(pixels))[:, layer_map(blocks, shape.blocks)]
         return told
 

@@ -76,7 +76,7 @@ def test_tells_what_every_block_makes_of_every_patch(kind: str, tmp_path: Path) 
     base = find_base(str(saved(tmp_path / kind, READ[kind])))
     shape = teacher_shape(base)
     assert (shape.blocks, shape.width, shape.size, shape.patch) == (3, 16, 32, 8)
-    teacher = Teacher(base, 4, torch.device("cpu"), torch.float32)
+    teacher = Teacher(base, (32, 8), torch.device("cpu"), torch.float32)
     states = teacher.states(pixels())
     assert states.shape == (2, 3, 16, 16) and torch.equal(states, teacher.states(pixels()))
     # The same as by hand, without what stands before the patches.
@@ -84,14 +84,17 @@ def test_tells_what_every_block_makes_of_every_patch(kind: str, tmp_path: Path) 
         by_hand = teacher.model(pixel_values=pixels(), output_hidden_states=True).hidden_states
     assert torch.equal(states[:, 1], by_hand[2][:, -16:])
     # Another grid than it was trained on.
-    assert Teacher(base, 3, torch.device("cpu"), torch.float32).states(pixels(24)).shape == (2, 3, 9, 16)
+    assert Teacher(base, (24, 8), torch.device("cpu"), torch.float32).states(pixels(24)).shape == (2, 3, 9, 16)
+    # Coarser than its own patches: it still sees as much of the picture as we do.
+    coarse = Teacher(base, (32, 16), torch.device("cpu"), torch.float32)
+    assert coarse.size == 32 and coarse.states(pixels()).shape == (2, 3, 4, 16)
 
 
 def test_pictures_are_normalized_as_the_teacher_wants(tmp_path: Path) -> None:
     base = find_base(str(saved(tmp_path, READ["vit"])))
-    plain = Teacher(base, 4, torch.device("cpu"), torch.float32)
+    plain = Teacher(base, (32, 8), torch.device("cpu"), torch.float32)
     write_text(tmp_path / "preprocessor_config.json", '{"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.5]}')
-    other = Teacher(base, 4, torch.device("cpu"), torch.float32)
+    other = Teacher(base, (32, 8), torch.device("cpu"), torch.float32)
     assert other.mean == (0.4, 0.5, 0.6)
     mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (other.mean, other.deviation))
     torch.testing.assert_close(other.states(pixels()), plain.states(((pixels() + 1) / 2 - mean) / deviation))
@@ -101,7 +104,7 @@ def test_pictures_are_normalized_as_the_teacher_wants(tmp_path: Path) -> None:
 def test_what_is_no_vision_transformer_is_refused(kind: str, tmp_path: Path) -> None:
     base = find_base(str(saved(tmp_path / kind, REFUSED[kind])))
     with pytest.raises(ProblemsError, match=f"is a {kind}.*choose a ViT"):
-        Teacher(base, 4, torch.device("cpu"), torch.float32)
+        Teacher(base, (32, 8), torch.device("cpu"), torch.float32)
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from ..datasets import desk_of, need_of
 from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
 from ..panels import QUICK, SET_URL, confirmed
+from ..panels.answers import Answers
 from ..panels.pictures import Pictures
+from ..panels.rows import Dialogues, PictureDialogues
 from ..panels.settings import Settings
 from ..panels.strength import Strength
 from ..panels.training import Training
@@ -35,6 +37,14 @@ _PRESS_SHOW = """() => {
 }"""
 
 
+# What a person brings, by the kind of samples a family reads.
+SAMPLES: dict[str, type[Pictures | Dialogues]] = {
+    "pictures": Pictures,
+    "dialogues": Dialogues,
+    "pictures with dialogues": PictureDialogues,
+}
+
+
 class FamilyTab:
     """The panels and what goes on between them. A handler gets the browser's state first and believes none of it
     (`Site.who`)."""
@@ -50,19 +60,12 @@ class FamilyTab:
         self.tabs = tab.parent
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                self.samples = Pictures(self.site, slot, self.example)
+                self.samples = SAMPLES[family_class(slot.family).reads](self.site, slot, self.example)
                 self.settings = Settings(self.site, who, slot)
             with gr.Column(scale=6, min_width=320):
                 self.training = Training(self.site, slot)
                 gr.Markdown(f"## {say('preview')}")
-                self.strength = Strength(
-                    self.site,
-                    who,
-                    self.watched,
-                    self.checkpoints,
-                    prefix=slot.prefix,
-                    boxes=family_class(slot.family).reads_regions,
-                )
+                self.strength = self._trial()
         # The run whose adapter can be tried: when it changes, the ladder comes by itself.
         self.ready = gr.Textbox("", visible="hidden", elem_id=f"{slot.prefix}ready")
         self.suggested = gr.JSON(None, visible="hidden")
@@ -79,6 +82,14 @@ class FamilyTab:
             tab.select(spoken(self.open), [who, opened], [opened, *everything], **QUICK).then(
                 **self.settings.look_again
             )
+
+    def _trial(self) -> Strength | Answers:
+        """Where the adapter is tried: by what the family makes of a prompt."""
+        kind, prefix = family_class(self.slot.family), self.slot.prefix
+        if kind.answers:
+            pictures = kind.reads == "pictures with dialogues"
+            return Answers(self.site, self.who, self.watched, self.checkpoints, prefix=prefix, pictures=pictures)
+        return Strength(self.site, self.who, self.watched, self.checkpoints, prefix=prefix, boxes=kind.reads_regions)
 
     def _connect(self) -> None:
         self.samples.connect(self.settings)

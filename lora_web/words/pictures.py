@@ -98,11 +98,16 @@ WORDS = {
     "edit.describing": ("Described: {done} of {count}", "已生成：{done} / {count}"),
     "edit.described": ("Done: {done} of {count}", "完成：{done} / {count}"),
     "edit.unreachable": ("The server could not be reached; try again.", "无法连接服务器；请重试。"),
-    "edit.no_pictures": (
+    "example.openmoji": (
         "No pictures yet. Add your own, or use the example: 18 small drawings in one style.",
         "还没有图片。添加你自己的，或使用示例：18 张同一风格的小画。",
     ),
-    "edit.no_layouts": (
+    "example.drawings": (
+        "No pictures yet. Add your own, or use the example: 138 small drawings of 46 things with their names, and "
+        "questions about some.",
+        "还没有图片。添加你自己的，或使用示例：46 种东西的 138 张小画，都有名称，其中一些附有问题。",
+    ),
+    "example.scenes": (
         "No pictures yet. Add your own and draw boxes on them, or use the example: 18 small scenes with a box around "
         "each thing.",
         "还没有图片。添加你自己的并在上面画方框，或使用示例：18 个小场景，每样东西都有方框。",

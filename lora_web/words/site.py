@@ -2,6 +2,8 @@
 
 WORDS = {
     "layout": ("Layout (boxes)", "布局（方框）"),
+    "text_tab": ("Text", "文本"),
+    "vora_tab": ("Seeing (VoRA)", "看图（VoRA）"),
     "title": ("LoRA Web", "LoRA Web"),
     "tagline": (
         "Teach a model your pictures, move a slider to see what it learned, take home a file other tools read.",
