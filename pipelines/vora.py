@@ -61,7 +61,7 @@ class VoraOptions:
     size: int = knob(
         64, "Pictures are read at this side, the whole picture on a black square.", low=16, high=2048, unit="px"
     )
-    patch: int = knob(8, "One token for so many pixels a side: smaller sees more and takes longer.", low=2, high=64)
+    patch: int = knob(16, "One token for so many pixels a side: smaller sees more and takes longer.", low=2, high=64)
     max_length: int = knob(
         1024, "Longer dialogues, with their pictures, are cut there.", low=8, high=131_072, unit="tokens"
     )
