@@ -67,7 +67,7 @@ def test_a_model_learns_to_see(page: Page) -> None:
     tab = Tab(page, "Seeing (VoRA)", "vora-")
     tab.at("use-example:enabled").click()
     expect(tab.at("report")).to_contain_text("138 pictures ready")
-    expect(tab.at("rows-editor")).to_contain_text("rows ready")
+    expect(tab.at("rows-editor")).to_contain_text("45 questions ready")
     tab.train(steps=4, batch_size=4)
     # How far each block is from the teacher's.
     expect(tab.at("probe [data-block]")).to_have_count(8)

@@ -113,8 +113,10 @@ def write_named(node_modules: Path, folder: Path) -> None:
             pack(Image.fromarray(np.asarray(emoji.draw(noun, style, node_modules))), folder / name)
             names.append({"file_name": name, "text": with_article(noun.word)})
             if style == styles[0] and noun.group in QUESTIONS:
-                question, answer = QUESTIONS[noun.group]
-                questions.append({"image": name, "question": question, "answer": answer})
+                # A picture that is asked about is not learned by its caption, so its name is asked for as well.
+                said = ("<image>\nWhat is in the picture?", with_article(noun.word), *QUESTIONS[noun.group])
+                turns = [{"from": who, "value": text} for who, text in zip(("human", "gpt") * 2, said, strict=True)]
+                questions.append({"image": name, "conversations": turns})
     table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in names)
     (folder / "metadata.jsonl").write_text(table, encoding="utf-8")
     (folder / "questions.json").write_text(json.dumps(questions, indent=1) + "\n", encoding="utf-8")

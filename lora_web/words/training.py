@@ -60,7 +60,7 @@ WORDS = {
     "preview.answers": ("Answers given while training", "训练中给出的回答"),
     "preview.of": ("“{prompt}” while training", "训练过程中的“{prompt}”"),
     "sample": ("Sample now", "立即出图"),
-    "sampling": ("Drawing…", "正在出图…"),
+    "sampling": ("Sampling…", "正在生成…"),
     "safe": (
         "It is safe to close this page: training goes on, and this link finds it again in this browser:",
         "可以放心关闭页面：训练会继续，用这个浏览器打开下面的链接就能找回它：",
