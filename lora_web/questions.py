@@ -91,7 +91,7 @@ def _read_picture(value: Any, served: Path) -> tuple[str, bytes]:
     # A path from outside must never get further than here.
     found = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
     if found is None or not found.is_relative_to(served) or not found.is_file():
-        raise ProblemsError(say("picture_gone"))
+        raise ProblemsError(say("asked_picture_gone"))
     open_picture(found, say("library.picture"))
     return str(found), found.read_bytes()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -27,15 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 PREFIX = "#library-words-"
-STOP_AT_ONCE = """(id) => {
-  const part = (name) => document.querySelector(`${id} [data-part="${name}"]`);
-  const watched = new MutationObserver(() => {
-    if (part("of").textContent !== "What is stopped?" || part("stop").hidden) return;
-    watched.disconnect();
-    part("stop").click();
-  });
-  watched.observe(part("words"), { childList: true, subtree: true, characterData: true });
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +127,3 @@ def test_whoever_asks_again_does_not_wait(page: Page, workspace: Path, trained: 
     expect(part(page, "of")).to_have_text("What is short?", timeout=SLOW)
     expect(part(page, "zero")).to_contain_text("none differs", timeout=SLOW)
     expect(part(page, "wait")).to_be_empty()
-
-    # What is stopped stays as far as it came, and can be asked again.
-    question.fill("What is stopped?")
-    page.locator(f"{PREFIX}max-tokens input").fill("161")
-    # A tiny model is quicker than a person: Stop is pressed at the first word.
-    page.evaluate(STOP_AT_ONCE, f"{PREFIX}answers")
-    show.click()
-    expect(part(page, "of")).to_have_text("What is stopped?", timeout=SLOW)
-    expect(part(page, "wait")).to_be_empty()
-    expect(part(page, "stop")).to_be_hidden()
-    expect(part(page, "zero")).to_be_hidden()
-    expect(part(page, "base")).to_contain_text("Cut after")
-    page.locator(f"{PREFIX}max-tokens input").fill("2")
-    show.click()
-    expect(part(page, "with")).to_contain_text(re.compile("Cut after 2 tokens|without a word"), timeout=SLOW)
-    expect(part(page, "zero")).to_contain_text("none differs", timeout=SLOW)

@@ -123,7 +123,7 @@ def test_no_handler_breaks_or_lets_a_stranger_in(watched: Watched) -> None:
 def test_endpoints_do_not_know_a_strangers_ids(watched: Watched) -> None:
     before = contents(watched.owner.folder)
     public = {index: fn for index, fn in watched.demo.fns.items() if fn.fn and fn.api_visibility == "public"}
-    assert len(public) == 10
+    assert len(public) == 11
     for index, fn in public.items():
         names = gr.utils.get_function_params(fn.fn)
         own = {"visitor": "0" * 32, **known_to_a_thief(watched)}
@@ -134,7 +134,13 @@ def test_endpoints_do_not_know_a_strangers_ids(watched: Watched) -> None:
 
 
 def known_to_a_thief(watched: Watched) -> dict[str, Any]:
-    return {**watched.ids, "prompt": "x", "strengths": [1.0], "files": [str(watched.owner.folder / "seen")]}
+    return {
+        **watched.ids,
+        "prompt": "x",
+        "question": "x",
+        "strengths": [1.0],
+        "files": [str(watched.owner.folder / "seen")],
+    }
 
 
 def test_no_handler_answers_without_the_queue(watched: Watched) -> None:

@@ -9,7 +9,7 @@ from string import Formatter
 import pytest
 
 from lora_web.text import LANGUAGES, duration, say, speaking, spoken
-from lora_web.words import WORDS
+from lora_web.words import PARTS, WORDS
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Names are names in every language.
@@ -28,6 +28,11 @@ def test_a_sentence_is_there_in_every_language(key: str) -> None:
     if key not in UNTRANSLATED:
         assert CHINESE.search(chinese), chinese
         assert not CHINESE.search(english), english
+
+
+def test_no_part_of_the_page_takes_the_words_of_another() -> None:
+    every = [key for part in PARTS for key in part.WORDS]
+    assert sorted(every) == sorted(WORDS)
 
 
 def test_a_handler_speaks_the_language_of_the_page_it_was_built_for() -> None:

@@ -20,8 +20,5 @@ from . import (
 
 _ABOUT_DATA = (pictures, rows, regions)
 _ABOUT_RUNS = (settings, problems, preflight, training, runs)
-WORDS: dict[str, tuple[str, str]] = {
-    key: pair
-    for part in (api, site, *_ABOUT_DATA, *_ABOUT_RUNS, strength, answers, library)
-    for key, pair in part.WORDS.items()
-}
+PARTS = (api, site, *_ABOUT_DATA, *_ABOUT_RUNS, strength, answers, library)
+WORDS: dict[str, tuple[str, str]] = {key: pair for part in PARTS for key, pair in part.WORDS.items()}

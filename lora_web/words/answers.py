@@ -23,7 +23,7 @@ WORDS = {
     "on_all": ("All tokens", "所有 token"),
     "on_marked": ("Image tokens only", "仅图像 token"),
     "need_question": ("The question is empty; ask something.", "问题是空的；请写一个问题。"),
-    "picture_gone": (
+    "asked_picture_gone": (
         "The picture is no longer on the server; choose it again.",
         "图片已不在服务器上；请重新选择。",
     ),
