@@ -36,6 +36,19 @@ def test_one_style_of_each_noun_is_never_shown() -> None:
     assert {train_vit.unseen_style(noun) for noun in range(182)} == set(range(len(TRAINING_STYLES)))
 
 
+def test_patches_are_taught_beside_the_class_token() -> None:
+    """Of the last block nothing but its class token would otherwise be told what to say."""
+    torch.manual_seed(0)
+    model = train_vit.build_vit([f"noun {number}" for number in range(NOUNS)])
+    pixels, labels = torch.randn(4, 3, 64, 64), torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])
+    told: list[torch.Tensor] = []
+    model.vit.layers[-1].register_forward_hook(lambda module, given, states: states.retain_grad() or told.append(states))
+    judge_loss(model(pixels).logits, labels, NOUNS).backward()
+    train_vit.vit_loss(model, pixels, labels, NOUNS).backward()
+    alone, together = (states.grad for states in told)
+    assert not alone[:, 1:].any() and (together.abs().amax(-1) > 0).all()
+
+
 def test_a_batch_holds_only_what_may_be_seen(world: torch.Tensor) -> None:
     others = ((world + 1) * 127.5).to(torch.uint8)
     pairs = train_vit.training_pairs(NOUNS)
