@@ -42,11 +42,17 @@ def test_patches_are_taught_beside_the_class_token() -> None:
     model = train_vit.build_vit([f"noun {number}" for number in range(NOUNS)])
     pixels, labels = torch.randn(4, 3, 64, 64), torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])
     told: list[torch.Tensor] = []
-    model.vit.layers[-1].register_forward_hook(lambda module, given, states: states.retain_grad() or told.append(states))
+
+    def keep(module: torch.nn.Module, given: object, states: torch.Tensor) -> None:
+        states.retain_grad()
+        told.append(states)
+
+    model.vit.layers[-1].register_forward_hook(keep)
     judge_loss(model(pixels).logits, labels, NOUNS).backward()
     train_vit.vit_loss(model, pixels, labels, NOUNS).backward()
     alone, together = (states.grad for states in told)
-    assert not alone[:, 1:].any() and (together.abs().amax(-1) > 0).all()
+    assert alone is not None and not alone[:, 1:].any()
+    assert together is not None and (together.abs().amax(-1) > 0).all()
 
 
 def test_a_batch_holds_only_what_may_be_seen(world: torch.Tensor) -> None:
