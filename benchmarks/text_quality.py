@@ -2,7 +2,7 @@
 
     python -m benchmarks.text_quality --run RUN_DIR [--preset balanced,manner] [--set train.steps=60 ...]
 
-Trains on the 32 example dialogues, all of which begin with "In plain words:", unless RUN_DIR already holds a finished
+Trains on the 144 example dialogues, all of which begin with "In plain words:", unless RUN_DIR already holds a finished
 run; a tenth of them is held out. Then come questions about nouns that are in none of them.
 """
 

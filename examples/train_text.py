@@ -2,7 +2,7 @@
 
     python -m examples.train_text --output runs/text
 
-Trains on 32 answers that all begin the same way and asks something that is not among them. `--data` takes JSON, JSONL
+Trains on 144 answers that all begin the same way and asks something that is not among them. `--data` takes JSON, JSONL
 and CSV in the usual forms, `--base` any decoder like Llama, Qwen, Mistral or SmolLM.
 """
 

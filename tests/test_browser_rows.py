@@ -93,7 +93,7 @@ def test_from_files_to_what_a_run_reads(browser: Browser, url: str, visitor: Vis
     editor = "text-llm-rows-editor"
     with visit(browser, url, path=f"?text={desk.folder.name}") as page:
         page.locator("#text-llm-use-example-rows").click()
-        expect(page.locator("#text-llm-row-report")).to_contain_text("32 rows ready")
+        expect(page.locator("#text-llm-row-report")).to_contain_text("144 rows ready")
         expect(talks(page)).to_have_count(20)
         # Typed in place; what is shown stays under the hand that types.
         answer = text_of(page, "Answer", 1)
@@ -118,17 +118,17 @@ def test_from_files_to_what_a_run_reads(browser: Browser, url: str, visitor: Vis
         page.keyboard.insert_text("What is a unicorn?")
         expect(page.locator(f'#{editor} [data-part="saved"]')).to_have_attribute("data-state", "unfinished")
         page.get_by_label("Answer (new)", exact=True).fill("A horse with a horn.")
-        expect(text_of(page, "Answer", 33)).to_have_value("A horse with a horn.")
+        expect(text_of(page, "Answer", 145)).to_have_value("A horse with a horn.")
         saved(page, editor)
         assert learned(desk)[-1] == ["What is a unicorn?", "A horse with a horn."]
 
         # Found, deleted, undone.
         page.get_by_role("searchbox").fill("unicorn")
         expect(talks(page)).to_have_count(1)
-        page.get_by_role("button", name="Delete row 33").click()
+        page.get_by_role("button", name="Delete row 145").click()
         expect(talks(page)).to_have_count(0)
         page.get_by_role("button", name="Undo").click()
-        expect(text_of(page, "Question", 33)).to_have_value("What is a unicorn?")
+        expect(text_of(page, "Question", 145)).to_have_value("What is a unicorn?")
         saved(page, editor)
 
         # Files, with what is wrong with them; one page after the other.

@@ -45,7 +45,7 @@ class Tab:
 def test_a_model_learns_a_manner_of_answering(page: Page) -> None:
     tab = Tab(page, "Text", "text-llm-")
     tab.at("use-example-rows:enabled").click()
-    expect(tab.at("rows-editor")).to_contain_text("32 rows ready")
+    expect(tab.at("rows-editor")).to_contain_text("144 rows ready")
     tab.at("preset-effort").get_by_label("Quick look").check()
     expect(tab.at("set-train-steps input")).to_have_value("60")
     tab.train()

@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, AutoModel
 from bases.recipes import train_vit
 from bases.recipes.emoji import TRAINING_STYLES, read_nouns
 from bases.recipes.loop import Trainer
-from bases.recipes.train_judge import UNKNOWN, draw_batch, judge_loss
+from bases.recipes.train_judge import UNKNOWN, draw_batch
 from bases.recipes.vit_card import write_card
 from pipelines.judge import Judge
 
@@ -40,7 +40,9 @@ def test_patches_are_taught_beside_the_class_token() -> None:
     """Of the last block nothing but its class token would otherwise be told what to say."""
     torch.manual_seed(0)
     model = train_vit.build_vit([f"noun {number}" for number in range(NOUNS)])
-    pixels, labels = torch.randn(4, 3, 64, 64), torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])
+    others = torch.nn.Linear(train_vit.WIDTH, 3)
+    pixels = torch.randn(4, 3, 64, 64)
+    labels = torch.tensor([[0, 0, UNKNOWN], [1, 1, UNKNOWN], [UNKNOWN, 2, 0], [UNKNOWN, 3, 2]])
     told: list[torch.Tensor] = []
 
     def keep(module: torch.nn.Module, given: object, states: torch.Tensor) -> None:
@@ -48,8 +50,8 @@ def test_patches_are_taught_beside_the_class_token() -> None:
         told.append(states)
 
     model.vit.layers[-1].register_forward_hook(keep)
-    judge_loss(model(pixels).logits, labels, NOUNS).backward()
-    train_vit.vit_loss(model, pixels, labels, NOUNS).backward()
+    model(pixels).logits.sum().backward()
+    train_vit.vit_loss(model, others, pixels, labels).backward()
     alone, together = (states.grad for states in told)
     assert alone is not None and not alone[:, 1:].any()
     assert together is not None and (together.abs().amax(-1) > 0).all()
@@ -59,9 +61,10 @@ def test_a_batch_holds_only_what_may_be_seen(world: torch.Tensor) -> None:
     others = ((world + 1) * 127.5).to(torch.uint8)
     pairs = train_vit.training_pairs(NOUNS)
     pixels, labels = draw_batch(world, others, pairs, (40, 12), seed=3)
-    assert pixels.shape == (52, 3, 64, 64) and labels.shape == (52, 2)
+    assert pixels.shape == (52, 3, 64, 64) and labels.shape == (52, 3)
     assert (labels[:10, 1] == UNKNOWN).all() and (labels[40:, 0] == UNKNOWN).all()
-    seen = {tuple(pair) for pair in labels[10:40].tolist()}
+    assert (labels[:40, 2] == UNKNOWN).all() and set(labels[40:, 2].tolist()) <= set(range(NOUNS))
+    seen = {tuple(pair) for pair in labels[10:40, :2].tolist()}
     assert seen <= {tuple(pair) for pair in pairs.tolist()} and labels[40:, 1].max() < 4
 
 
@@ -70,11 +73,13 @@ def test_a_model_of_a_few_steps_is_a_stock_vit(world: torch.Tensor, tmp_path: Pa
     model = train_vit.build_vit([noun.word for noun in read_nouns()[:NOUNS]])
     pairs = train_vit.training_pairs(NOUNS)
     others = ((world + 1) * 127.5).to(torch.uint8)
-    trainer = Trainer(model, tmp_path, train_vit.optimizers(model, 2e-3, 1e-2), steps=6, ema=0.5)
+    classifier = torch.nn.Linear(train_vit.WIDTH, NOUNS)
+    both = torch.nn.ModuleList([model, classifier])
+    trainer = Trainer(both, tmp_path, train_vit.optimizers(both, 2e-3, 1e-2), steps=6, ema=0.5)
 
     def make_loss(step: int) -> torch.Tensor:
         pixels, labels = draw_batch(world, others, pairs, (8, 4), step)
-        return judge_loss(model(pixels).logits, labels, NOUNS)
+        return train_vit.vit_loss(model, classifier, pixels, labels)
 
     trainer.run(make_loss, rank=0, warmup=2)
     parameters = model.num_parameters()

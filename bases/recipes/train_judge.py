@@ -75,8 +75,8 @@ def read_others(node_modules: Path, folder: Path, count: int = 500) -> Tensor:
 def draw_batch(
     world: Tensor, others: Tensor, pairs: Tensor, counts: tuple[int, int], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """`counts` pictures of the world, of `pairs` only, and of other emoji, distorted, and their (noun, style); a
-    quarter of the world's get lines and lose their style label, the others have no noun label."""
+    """`counts` pictures of the world, of `pairs` only, and of other emoji, distorted, and their (noun, style, other
+    emoji); a quarter of the world's get lines and lose their style label. What a picture does not show is UNKNOWN."""
     rng = torch.Generator().manual_seed(seed)
     pairs = pairs[torch.randint(len(pairs), counts[:1], generator=rng)]
     pixels = world[pairs[:, 0], pairs[:, 1]]
@@ -87,7 +87,9 @@ def draw_batch(
     more = others[chosen, styles].float().div_(127.5).sub_(1)
     # From nearly clean to fully distorted: the judge must know both.
     strength = float(torch.rand(1, generator=rng).sqrt())
-    labels = torch.cat([pairs, torch.stack([torch.full_like(styles, UNKNOWN), styles], 1)])
+    labels = torch.cat(
+        [F.pad(pairs, (0, 1), value=UNKNOWN), F.pad(torch.stack([styles, chosen], 1), (1, 0), value=UNKNOWN)]
+    )
     return distort(torch.cat([pixels, more]), seed, strength), labels
 
 

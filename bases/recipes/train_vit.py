@@ -16,7 +16,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from pipelines.judge import SIZE, STYLE_PREFIX, Judge
@@ -25,12 +26,13 @@ from . import emoji
 from .distort import distort
 from .loop import Trainer, adamw, start_worker
 from .muon import Muon
-from .train_judge import draw_batch, judge_loss, read_others, read_world
+from .train_judge import draw_batch, read_others, read_world
 from .train_vae import collect
 from .vit_card import write_card
 
 STYLES = len(emoji.TRAINING_STYLES)
 PATCH, WIDTH, BLOCKS = 8, 192, 6
+STYLE_SHARE = 0.2
 
 
 def unseen_style(noun: int) -> int:
@@ -60,23 +62,30 @@ def build_vit(nouns: list[str]) -> ViTForImageClassification:
     return ViTForImageClassification(config).train()
 
 
-def optimizers(model: ViTForImageClassification, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for embeddings, classifier and vectors."""
-    inside = {
-        n: p.ndim == 2 and not n.startswith(("vit.embeddings", "classifier")) for n, p in model.named_parameters()
-    }
+def optimizers(model: nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, classifiers and vectors."""
+    inside = {n: p.ndim == 2 and "layers." in n for n, p in model.named_parameters()}
     matrices = [p for n, p in model.named_parameters() if inside[n]]
     rest = [p for n, p in model.named_parameters() if not inside[n]]
     return [Muon(matrices, matrix_lr), adamw(rest, lr, weight_decay=0.02)]
 
 
-def vit_loss(model: ViTForImageClassification, pixels: Tensor, labels: Tensor, nouns: int) -> Tensor:
+def vit_loss(model: ViTForImageClassification, others: nn.Linear, pixels: Tensor, labels: Tensor) -> Tensor:
     """What the class token says, and what the patches say together after each of the last two blocks. A model that
-    learns from this one sees its patches only: untold, they would keep what they know to themselves."""
+    learns from this one sees its patches only: untold, they would keep what they know to themselves.
+
+    `others` tells the emoji outside the world apart, which are seen in every style: so it learns how one thing looks
+    in another style. The style itself counts little, because whoever names a noun has to see past it."""
     states = model.vit(pixels, output_hidden_states=True).hidden_states
     last = model.vit.layernorm(states[-1])
     said = [last[:, 0], last[:, 1:].mean(1), model.vit.layernorm(states[-2])[:, 1:].mean(1)]
-    return torch.stack([judge_loss(model.classifier(each), labels, nouns) for each in said]).mean()
+    losses = []
+    for each in said:
+        nouns, styles = model.classifier(each).split([model.num_labels - STYLES, STYLES], 1)
+        losses += [F.cross_entropy(nouns, labels[:, 0], label_smoothing=0.05)]
+        losses += [F.cross_entropy(others(each), labels[:, 2], label_smoothing=0.05)]
+        losses += [STYLE_SHARE * F.cross_entropy(styles, labels[:, 1])]
+    return torch.stack(losses).sum() / len(said)
 
 
 def measure(model: Judge, world: Tensor) -> dict[str, dict[str, float]]:
@@ -108,9 +117,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1400)
-    parser.add_argument(
-        "--batch", type=int, default=32, help="pictures of the world per process, and half as many others"
-    )
+    parser.add_argument("--batch", type=int, default=32, help="pictures of the world per process, and as many others")
     parser.add_argument("--lr", type=float, default=2e-3, help="of embeddings, classifier and vectors")
     parser.add_argument("--matrix-lr", type=float, default=2e-2, help="of all other weights")
     parser.add_argument("--prepare", action="store_true", help="render the pictures, then stop")
@@ -130,12 +137,14 @@ def main() -> None:
     pairs = training_pairs(len(world))
     torch.manual_seed(0)
     model = build_vit([noun.word for noun in emoji.read_nouns()])
-    trainer = Trainer(model, folder, optimizers(model, args.lr, args.matrix_lr), steps=args.steps, ema=0.99)
+    classifier = nn.Linear(WIDTH, len(others))
+    both = nn.ModuleList([model, classifier])
+    trainer = Trainer(both, folder, optimizers(both, args.lr, args.matrix_lr), steps=args.steps, ema=0.99)
     trainer.resume()
 
     def make_loss(step: int) -> Tensor:
-        pixels, labels = draw_batch(world, others, pairs, (args.batch, args.batch // 2), step * 1000 + rank)
-        return vit_loss(model, pixels, labels, len(world))
+        pixels, labels = draw_batch(world, others, pairs, (args.batch, args.batch), step * 1000 + rank)
+        return vit_loss(model, classifier, pixels, labels)
 
     trainer.run(make_loss, rank, every=20, save_every=100, warmup=50)
     if rank == 0:

@@ -68,9 +68,9 @@ WORDS = {
     ),
     "row_refused": ("Row {row} {reason}; change it back.", "第 {row} 行无法采用（{reason}）；请改回来。"),
     "rows.none": (
-        "No rows yet. Add files, write one yourself, or use the example: 32 short answers that all begin “In plain "
+        "No rows yet. Add files, write one yourself, or use the example: 144 short answers that all begin “In plain "
         "words”.",
-        "还没有内容。可以添加文件、自己写，或使用示例：32 条简短回答，都以“In plain words”开头。",
+        "还没有内容。可以添加文件、自己写，或使用示例：144 条简短回答，都以“In plain words”开头。",
     ),
     "rows.one": ("1 row ready. 50 or more teach a manner of answering.", "1 行已就绪。50 行以上才能教会一种回答方式。"),
     "rows.count": ("{count} rows ready.", "{count} 行已就绪。"),
