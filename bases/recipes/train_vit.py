@@ -5,9 +5,10 @@
 It sees what the judge sees but for two things: OpenMoji stays out, as of every base, and of each noun one of the four
 styles does (`unseen_style`). So whoever learns to see with its help can be asked about drawings that neither has met.
 
-A picture costs 0.7 GFLOP forward and backward, and Muon 12 GFLOP a step: a step of 2 x 48 pictures takes 1.2 s where
-two cores reach 65 GFLOP/s, so 1000 steps are 20 minutes. The bundled weights had 1000 steps in which only the class
-token was told what to say, and 400 with `vit_loss` as it is.
+A picture costs 0.7 GFLOP forward and backward, and Muon 12 GFLOP a step: a step of 2 x 64 pictures takes 1.3 s where
+two cores reach 65 GFLOP/s, so 1000 steps are 22 minutes. The bundled weights were 1400 steps old when the other emoji
+were first told apart, and then had 900 with `vit_loss` as it is: the share of nouns known in the style never seen rose
+from 61 to 76 %.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--node-modules", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=32, help="pictures of the world per process, and as many others")
     parser.add_argument("--lr", type=float, default=2e-3, help="of embeddings, classifier and vectors")
     parser.add_argument("--matrix-lr", type=float, default=2e-2, help="of all other weights")
