@@ -156,7 +156,8 @@ def main() -> None:
     if args.curve:
         alone = args.run.with_name(args.run.name + "-alone")
         # As many blocks as with the teacher, so that nothing but its part in the loss is missing.
-        blocks = teacher_shape(find_teacher(RunConfig.load(args.run / "run.json").options.teacher)).blocks
+        options = RunConfig.load(args.run / "run.json").options
+        blocks = options.blocks or teacher_shape(find_teacher(options.teacher)).blocks
         without = {"options.distillation": "0", "options.blocks": str(blocks)}
         train(alone, with_settings(config, settings | without))
         print("| step | with teacher: minutes | named | without: minutes | named |\n|---|---|---|---|---|")

@@ -211,6 +211,11 @@ class Family(ABC):
         """Let go of what only `encode` and `preview` need; called before training steps. Either may bring it back."""
         return
 
+    @property
+    def marks_tokens(self) -> bool:
+        """Whether `loss` says, by `marked`, at which tokens the adapter is to work while it learns; else at all."""
+        return False
+
     @abstractmethod
     def loss(self, parts: Parts, batch: dict[str, Tensor], draw: Randomness) -> Tensor:
         """Mean loss over a batch of encoded samples, each as heavy as its `weight`; every random choice comes from

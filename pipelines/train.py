@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from . import registry
 from .adapters import attach as attaching
 from .adapters.file import write_adapter
+from .adapters.strength import OnMarked, strengths
 from .bases import find_base
 from .checkpoints import TrainingState, readable, save_checkpoint
 from .config import RunConfig, TrainConfig
@@ -52,6 +54,9 @@ def train(config: RunConfig, run_dir: Path, *, cache_dir: Path | None = None) ->
     yield run.prepared()
     started = time.time()
     try:
+        if run.state.step == 0:
+            # What the base makes of them, to see the way from there.
+            yield from run.validated()
         while run.state.step < config.train.steps:
             if run.stop_requested():
                 yield Stopped(run.state.step, run.save_adapter())
@@ -87,6 +92,12 @@ class _Run:
         self.device = self.accelerator.device
         self.base = find_base(config.base)
         self.family = registry.create(config.family, config.options)
+        if self.family.marks_tokens and config.train.gradient_checkpointing:
+            # What is computed again while gradients are taken would not know the marks any more.
+            raise ProblemsError(
+                "options.images_alone and train.gradient_checkpointing exclude each other; set the one to 0 or turn "
+                "the other off"
+            )
         self.parts = self.family.load(self.base, self.device, self.dtype)
         started = time.perf_counter()
         with self.accelerator.main_process_first():
@@ -155,8 +166,9 @@ class _Run:
         total = torch.zeros((), device=self.device)
         self.adapter.dropout(True)
         for micro in range(train.accumulation):
-            loss = self._micro_loss(state.step * train.accumulation + micro)
-            loss.backward()
+            with self._working():
+                loss = self._micro_loss(state.step * train.accumulation + micro)
+                loss.backward()
             total += loss.detach()
         self.adapter.dropout(False)
         self._average_over_processes(total)
@@ -187,6 +199,12 @@ class _Run:
         memory = peak_memory(self.device)
         return Step(state.step, train.steps, float(total), rate, float(norm), seconds, memory, figures)
 
+    def _working(self) -> AbstractContextManager[None]:
+        """Inside, the adapter works at the tokens that the family marks, if it marks any, else at all."""
+        if not self.family.marks_tokens:
+            return contextlib.nullcontext()
+        return strengths([self.adapter], {self.adapter.name: OnMarked(1.0)})
+
     def _micro_loss(self, micro_step: int) -> Tensor:
         """The loss of this process's share of a batch, as much of it as counts in the whole step."""
         train, accelerator = self.config.train, self.accelerator
@@ -214,9 +232,8 @@ class _Run:
         """What is due at this step: validation, preview pictures, a checkpoint."""
         train, step = self.config.train, self.state.step
         last = step == train.steps
-        if self.data.validation and (step % train.validate_every == 0 or last):
-            loss = self._validation_loss()
-            yield Validated(step, loss, math.exp(min(loss, 700.0)) if self.family.answers else None)
+        if step % train.validate_every == 0 or last:
+            yield from self.validated()
         due = train.preview_every and (step % train.preview_every == 0 or last)
         if self.is_main and (self._sample_requested() or due):
             yield self._preview()
@@ -231,6 +248,12 @@ class _Run:
         asked = wish.exists()
         wish.unlink(missing_ok=True)
         return asked
+
+    def validated(self) -> Iterator[Validated]:
+        """How well the held-out samples are told now, if there are any."""
+        if self.data.validation:
+            loss = self._validation_loss()
+            yield Validated(self.state.step, loss, math.exp(min(loss, 700.0)) if self.family.answers else None)
 
     def _validation_loss(self) -> float:
         """Mean loss of the held-out samples at noise that is the same every time."""

@@ -38,6 +38,8 @@ _GROUPS = (
     Target(r"vision\..*", "vision embedding"),
 )
 _QUESTION = "What is this?"
+# Options that change nothing in what is encoded.
+_OF_TRAINING = ("distillation", "images_alone", "mixed", "keep_teacher")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class VoraOptions:
     patch: int = knob(16, "One token for so many pixels a side: smaller sees more and takes longer.", low=2, high=64)
     max_length: int = knob(
         1024, "Longer dialogues, with their pictures, are cut there.", low=8, high=131_072, unit="tokens"
+    )
+    images_alone: float = knob(
+        0.0,
+        "In this share of the rows the adapter learns to work at image tokens alone, so that it is of use there too "
+        "and text without a picture may stay the base's.",
+        low=0,
+        high=1,
     )
     mixed: bool = knob(
         True,
@@ -167,7 +176,7 @@ class Vora(Family):
     def cache_key(self, base: Base) -> str:
         if not self._taught or self.options.keep_teacher:
             return ""
-        told = dataclasses.asdict(self.options)
+        told = {name: value for name, value in vars(self.options).items() if name not in _OF_TRAINING}
         return json.dumps([self.name, base.fingerprint, vision.find_teacher(self.options.teacher).fingerprint, told])
 
     def encode(self, parts: Parts, item: DialogueItem) -> dict[str, Tensor]:
@@ -223,7 +232,7 @@ class Vora(Family):
 
         model = parts.model["llm"]
         taught = "heads" in parts.rest and torch.is_grad_enabled()
-        with marked(batch["image"] >= 0):
+        with marked(self._working(batch["image"] >= 0, draw)):
             out = model.model(**_inputs(parts, batch), use_cache=False, output_hidden_states=taught)
         answers = llm.row_losses(model, out.last_hidden_state, batch["labels"]).mean()
         if not taught or not batch["pixels"].shape[1]:
@@ -235,6 +244,18 @@ class Vora(Family):
         # A row without a picture has nothing to be apart from.
         share = (batch["image"] >= 0).any(1).float().mean()
         return answers + self.options.distillation * share * apart.mean()
+
+    @property
+    def marks_tokens(self) -> bool:
+        return bool(self.options.images_alone > 0)
+
+    def _working(self, image: Tensor, draw: Randomness) -> Tensor:
+        """The tokens (B, T) at which the adapter is to work: those of images in some rows, in the others all. Without
+        an image there is nothing that it could work at alone."""
+        if not self.marks_tokens:
+            return image
+        alone = (draw.uniform("images alone") < self.options.images_alone).to(image.device)
+        return image | ~(alone & image.any(1))[:, None]
 
     def _apart(self, parts: Parts, states: Sequence[Tensor], batch: dict[str, Tensor]) -> Tensor:
         """How far each block is from what the teacher says there (blocks,): the mean over rows with pictures."""

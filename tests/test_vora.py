@@ -182,6 +182,11 @@ class TestTeacher:
             found.append(family.loss(parts, rows, DRAW).item())
         assert found[0] == pytest.approx(found[1], rel=1e-3)
 
+    def test_what_the_teacher_said_is_kept_whatever_it_counts(self, base: Path, teacher: Path) -> None:
+        found = [loaded(base, teacher=str(teacher), distillation=much)[0] for much in (1.0, 4.0)]
+        once, more = (family.cache_key(find_base(str(base))) for family in found)
+        assert once and once == more
+
     def test_only_answers_are_measured(self, base: Path, teacher: Path) -> None:
         """Whoever measures has no heads, and words have no perplexity in cosines."""
         family, parts = loaded(base, teacher=str(teacher))
