@@ -50,13 +50,12 @@ def main() -> None:
         *_, answers = session.answers(adapter, request, LADDER)
         told.append(answers)
     print(f"{len(nouns)} nouns outside the set, prompt 'What is a NOUN?', greedy, at most {TOKENS} tokens")
-    print("| strength | in the manner of the set | stops by itself | answer for a dog |\n|---|---|---|---|")
-    shown = told[nouns.index("dog") if "dog" in nouns else 0]
+    print(f"| strength | in the manner of the set | stops by itself | {nouns[0]} |\n|---|---|---|---|")
     for column, strength in enumerate(LADDER):
         said = [answers[column] for answers in told]
         manner = sum(answer.text.startswith(MANNER) for answer in said) / len(said)
         ended = sum(answer.ended for answer in said) / len(said)
-        print(f"| {strength:g} | {manner:.0%} | {ended:.0%} | {shown[column].text} |")
+        print(f"| {strength:g} | {manner:.0%} | {ended:.0%} | {told[0][column].text} |")
 
 
 if __name__ == "__main__":

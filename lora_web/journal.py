@@ -116,7 +116,7 @@ class Journal:
     @property
     def overfit(self) -> tuple[int, float] | None:
         """When validation loss has clearly risen: the step at which it was lowest, and by what share it rose since."""
-        kept = {step: loss for step, loss in self.validations.items() if math.isfinite(loss)}
+        kept = {step: loss for step, loss in self.validations.items() if step and math.isfinite(loss)}
         if len(kept) < 3:
             return None
         best = min(kept, key=lambda step: (kept[step], step))

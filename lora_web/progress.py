@@ -167,8 +167,9 @@ def _numbers(found: Status) -> str:
         parts.append(say("loss", loss=f"{found.curve[-1][2]:.4f}"))
     if found.validations:
         parts.append(say("validation", loss=f"{found.validations[max(found.validations)]:.4f}"))
-    if found.perplexity:
-        parts.append(say("perplexity", perplexity=f"{found.perplexity:.3g}"))
+    if found.perplexities:
+        first, last = (found.perplexities[step] for step in (min(found.perplexities), max(found.perplexities)))
+        parts.append(say("perplexity", perplexity=f"{last:.3g}", first=f"{first:.3g}"))
     if found.speed and found.step:
         parts.append(say("speed", speed=f"{found.speed:.3g}"))
     if found.memory:

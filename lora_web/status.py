@@ -45,7 +45,7 @@ class Status:
     memory: int = 0
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     validations: dict[int, float] = field(default_factory=dict)
-    perplexity: float | None = None
+    perplexities: dict[int, float] = field(default_factory=dict)
     # Of each block of a model that learns from a teacher: how far it was from it, at (step, distance).
     blocks: list[list[tuple[int, float]]] = field(default_factory=list)
     overfit: tuple[int, float] | None = None
@@ -89,7 +89,7 @@ def status_of(run: Path, row: Row, journal: Journal, ahead: int, seconds: float 
         memory=journal.memory,
         curve=journal.curve(),
         validations=dict(journal.validations),
-        perplexity=journal.perplexities[max(journal.perplexities)] if journal.perplexities else None,
+        perplexities=dict(journal.perplexities),
         blocks=journal.blocks(),
         overfit=journal.overfit,
         previews=dict(journal.previews),

@@ -91,7 +91,7 @@ def test_only_the_adapter_learns(tiny_base: Base, pictures: Path, tmp_path: Path
 
 
 def test_learns(tiny_base: Base, pictures: Path, tmp_path: Path) -> None:
-    """Validation loss (same noise every time) falls."""
+    """Validation loss (same noise every time) falls, from the base's."""
     config = tiny_config(
         tiny_base("sd2"), pictures, steps=25, learning_rate=2e-2, validate_every=1, checkpoint_every=99
     )
@@ -99,8 +99,11 @@ def test_learns(tiny_base: Base, pictures: Path, tmp_path: Path) -> None:
         config, data=replace(config.data, validation_percent=20.0), adapter=AdapterConfig(rank=8, alpha=8.0)
     )
     events = list(train(config, tmp_path / "run"))
-    found = [event.loss for event in events if isinstance(event, Validated)]
-    assert len(found) == 25 and found[-1] < 0.97 * found[0]
+    found = [event for event in events if isinstance(event, Validated)]
+    assert [event.step for event in found] == list(range(26)) and found[-1].loss < 0.97 * found[0].loss
+    still = replace(config, train=replace(config.train, steps=1, learning_rate=1e-8))
+    untouched = [event.loss for event in train(still, tmp_path / "still") if isinstance(event, Validated)]
+    assert found[0].loss == untouched[0] == pytest.approx(untouched[1], rel=1e-4)
 
 
 def test_sample_file_gives_pictures_and_changes_nothing(config: RunConfig, tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ def test_journal_keeps_what_each_block_learned_from_its_teacher(tmp_path: Path) 
     journal.update()
     assert journal.blocks() == [[(2, 0.5), (3, 0.25)], [(2, 1.0)]]
     assert journal.perplexities == {3: 2.5}
-    found = Status("running", step=3, steps=10, perplexity=2.5, blocks=journal.blocks())
+    found = Status("running", step=3, steps=10, perplexities={0: 90.25, 3: 2.5}, blocks=journal.blocks())
     assert probe(found).count("<tr data-block") == 2 and "0.25" in probe(found)
-    assert "perplexity 2.5" in status(found, "run")
+    assert "perplexity 2.5 (at first 90.2)" in status(found, "run")
     assert probe(Status("running")) == probe(None) == ""
 
 

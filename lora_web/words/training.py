@@ -33,7 +33,7 @@ WORDS = {
     "left": ("about {time} left", "大约还需 {time}"),
     "loss": ("Loss {loss}", "损失 {loss}"),
     "validation": ("validation loss {loss}", "验证损失 {loss}"),
-    "perplexity": ("perplexity {perplexity}", "困惑度 {perplexity}"),
+    "perplexity": ("perplexity {perplexity} (at first {first})", "困惑度 {perplexity}（起初 {first}）"),
     "probe": ("What each block has learned from the teacher", "每一层从教师那里学到了多少"),
     "probe.block": ("Block {number}", "第 {number} 层"),
     "probe.of": ("Block", "层"),
