@@ -1,11 +1,9 @@
 // Answers at several strengths. They come word by word, those of all strengths with each message, the base's first.
 // Moving the slider asks nobody: between two strengths the nearest answer is shown and called so; where the slider comes
 // to rest the server gives the exact one. Text from people and models is only ever set with textContent.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
+const $ = partsOf(element);
 const words = JSON.parse($("words").dataset.words);
 const slider = $("slider");
-const REST = 300; // ms without a move
-const KEPT = 60; // exact answers
 const SURE = [0.25, 0.5, 0.75, 0.9]; // where the shades of doubt end
 let set = null; // the latest message with all answers
 let strength = 1;
@@ -14,11 +12,8 @@ let balance = {}; // multiples of the strength, by group
 let resting = 0;
 let cards = [];
 
-const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isAnswer = (value) => Array.isArray(value?.tokens) && value.tokens.every(([piece, chance]) => typeof piece === "string" && isNumber(chance));
-const shown = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
 const percent = (chance) => `${Math.round(100 * chance)} %`;
-const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
 const text = (answer) => answer.tokens.map(([piece]) => piece).join("");
 const pressed = (name) => $(name).getAttribute("aria-pressed") === "true";
 const asked = () => ({ ...set.asked, balance });
@@ -109,7 +104,7 @@ const beside = place($("with"), true);
 
 function rung(value) {
   const root = made("div", "answer rung"), button = made("button", "", "");
-  const name = value ? `${words.strength} ${shown(value)}` : $("base").getAttribute("aria-label");
+  const name = value ? `${words.strength} ${strengthText(value)}` : $("base").getAttribute("aria-label");
   button.type = "button";
   button.textContent = name;
   button.addEventListener("click", () => move(value));
@@ -127,24 +122,24 @@ function nearest(value) {
 function show(value) {
   const { strengths, answers } = set;
   strength = Math.round(Math.max(strengths[0], Math.min(strengths.at(-1), value)) * 100) / 100;
-  const near = nearest(strength), rests = Math.abs(strengths[near] - strength) < 1e-6, own = exact.get(shown(strength));
+  const near = nearest(strength), rests = Math.abs(strengths[near] - strength) < 1e-6, own = exact.get(strengthText(strength));
   const zero = answers[nearest(0)], answer = own || answers[near];
   base(zero, set.done, zero);
   beside(answer, own ? own.done : set.done, zero);
-  const title = fill(words.adapter_picture, { strength: shown(own || rests ? strength : strengths[near]) });
+  const title = fill(words.adapter_picture, { strength: strengthText(own || rests ? strength : strengths[near]) });
   put($("with-title"), title);
   $("with").setAttribute("aria-label", title);
   $("with").dataset.kind = own || rests ? "exact" : "nearest";
-  put($("value"), shown(strength));
+  put($("value"), strengthText(strength));
   slider.value = String(strength);
-  slider.setAttribute("aria-valuetext", shown(strength));
+  slider.setAttribute("aria-valuetext", strengthText(strength));
   for (const [i, card] of cards.entries()) {
     card.put(answers[i], set.done, zero);
     card.button.setAttribute("aria-pressed", String(rests && i === near));
   }
   if (!set.done) put($("kind"), "");
   else if (own) put($("kind"), own.done ? words.exact_now : words.saying_exact);
-  else put($("kind"), rests ? words.exact_rung : fill(words.nearest, { strength: shown(strengths[near]) }));
+  else put($("kind"), rests ? words.exact_rung : fill(words.nearest, { strength: strengthText(strengths[near]) }));
 }
 
 function move(value) {
@@ -158,26 +153,12 @@ function ask() {
   trigger("rest", { asked: asked(), strength });
 }
 
-// One slider per group of layers: a multiple of the strength for this group alone.
-function groupSlider(name) {
-  const label = document.createElement("label"), head = document.createElement("span"), input = document.createElement("input");
-  Object.assign(input, { type: "range", min: "-1", max: "2", step: "0.1" });
-  input.dataset.group = name;
-  const factor = () => `× ${Number(input.value).toFixed(1)}`;
-  const say = () => {
-    put(head, `${words.groups[name] || name} ${factor()}`);
-    input.setAttribute("aria-valuetext", factor());
-  };
-  input.value = String(balance[name] ?? 1);
-  say();
-  input.addEventListener("input", () => {
-    say();
-    balance = { ...balance, [name]: Number(input.value) };
+function groupOf(name) {
+  return groupSlider(name, words.groups[name] || name, balance[name] ?? 1, (factor) => {
+    balance = { ...balance, [name]: factor };
     clearTimeout(resting);
     resting = setTimeout(() => trigger("rebalance", { asked: asked() }), 2 * REST);
   });
-  label.append(head, input);
-  return label;
 }
 
 function takeAnswers(value) {
@@ -194,7 +175,7 @@ function takeAnswers(value) {
       balance = { ...set.asked.balance };
       $("groups").replaceChildren();
     }
-    prove(null);
+    tellZero($("zero"), words, null);
     $("empty").hidden = true;
     $("answers").hidden = false;
     put($("of"), set.asked.prompt);
@@ -202,24 +183,18 @@ function takeAnswers(value) {
     cards = set.strengths.map(rung);
     $("rungs").replaceChildren(...cards.map(({ root }) => root));
   }
-  if (set.groups && !$("groups").children.length) $("groups").replaceChildren(...set.groups.map(groupSlider));
+  if (set.groups && !$("groups").children.length) $("groups").replaceChildren(...set.groups.map(groupOf));
   $("more").hidden = $("groups").children.length < 2;
-  if (set.zero) prove(set.zero);
+  if (set.zero) tellZero($("zero"), words, set.zero);
   if (before?.of === value.of && before.done) show(strength);
   else move(same || before?.of === value.of ? strength : 1);
 }
 
-function prove(zero) {
-  const good = zero && isNumber(zero.compared);
-  $("zero").hidden = !good;
-  if (good) put($("zero"), fill(zero.different ? words.zero_differs : words.zero_equal, zero));
-}
-
 function takeExact(value) {
   if (!set || value.of !== set.of || !isAnswer(value.answer) || !isNumber(value.strength)) return;
-  exact.set(shown(value.strength), { ...value.answer, done: value.done });
+  exact.set(strengthText(value.strength), { ...value.answer, done: value.done });
   if (exact.size > KEPT) exact.delete(exact.keys().next().value);
-  if (shown(strength) === shown(value.strength)) show(strength);
+  if (strengthText(strength) === strengthText(value.strength)) show(strength);
 }
 
 function wait(sentence) {
@@ -247,14 +222,7 @@ function take(value) {
 }
 
 slider.addEventListener("input", () => set && move(Number(slider.value)));
-slider.addEventListener("keydown", (event) => {
-  const direction = { PageUp: 1, PageDown: -1 }[event.key];
-  if (!set || !direction) return;
-  event.preventDefault();
-  const rungs = direction > 0 ? set.strengths : [...set.strengths].reverse();
-  const next = rungs.find((each) => (each - strength) * direction > 1e-6);
-  if (next !== undefined) move(next);
-});
+stepByRungs(slider, () => set && { strengths: set.strengths, strength }, move);
 $("stop").addEventListener("click", () => trigger("stop"));
 for (const name of ["sure", "fresh"]) {
   $(name).addEventListener("click", () => {

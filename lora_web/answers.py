@@ -8,14 +8,12 @@ waited for. (Gradio copies the values of a page at each thing it is told, object
 from __future__ import annotations
 
 import html
-import json
-from pathlib import Path
 
 import gradio as gr
 
+from .scripts import as_attribute, script
 from .text import say
 
-_SCRIPT = (Path(__file__).parent / "answers.js").read_text(encoding="utf-8")
 _SPOKEN = (
     *("copy", "copied", "saying", "cut", "silent", "chance", "least_sure", "nearest", "asking_exact"),
     *("saying_exact", "exact_rung", "exact_now", "zero_equal", "zero_differs"),
@@ -23,7 +21,7 @@ _SPOKEN = (
 _SHARED = ("strength", "adapter_picture")
 _GROUPS = ("attention", "MLP", "vision embedding", "other")
 _PAGE = """
-<div class="answers" data-part="words" data-words="{words}">
+<div class="answers" data-part="words" data-words='{words}'>
   <div class="waiting"><p class="quiet wait" data-part="wait" role="status"></p>
     <button type="button" data-part="stop" hidden>{stop}</button></div>
   <p class="quiet" data-part="empty">{empty}</p>
@@ -66,9 +64,15 @@ def answers(elem_id: str) -> gr.HTML:
     words |= {key: say(key) for key in _SHARED}
     words["groups"] = {name: say(f"group.{name}") for name in _GROUPS}
     page = _PAGE.format(
-        words=html.escape(json.dumps(words, ensure_ascii=False)),
+        words=as_attribute(words),
         strength=html.escape(say("strength")),
         groups_title=html.escape(say("groups_title")),
         **{key: html.escape(say(f"answers.{key}")) for key in _IN_PAGE},
     )
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML(
+        value=None,
+        html_template=page,
+        js_on_load=script("answers", "rest", "rebalance", "stop"),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )

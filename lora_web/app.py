@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from pipelines.errors import ProblemsError
 
-from . import api, editor, glance, rows
+from . import api, editor, glance, rows, scripts
 from .header import header
 from .hosts import HostCheck
 from .intake import Intake
@@ -49,13 +49,19 @@ def build(root: Path, hosted: bool = False) -> Page:
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root / "served")
     site = Site(workspace, hosted)
     demo = Page(site)
+    # Gradio goes through all there is here and at the end of each block: early, and in one block, that is quick.
+    demo.queue(api_open=False, max_size=200)
+    for code, path in LANGUAGES.items():
+        with speaking(code):
+            if path:
+                demo.route(say("title"), path, show_in_navbar=False)
     with demo:
+        demo.current_page = ""
         # First: a handler of the page that has the same name gets a number, not the endpoint.
         api.connect(site)
-    for code, path in LANGUAGES.items():
-        with speaking(code), demo.route(say("title"), path, show_in_navbar=False) if path else demo:
-            _page(site, demo)
-    demo.queue(api_open=False, max_size=200)
+        for code, demo.current_page in LANGUAGES.items():
+            with speaking(code):
+                _page(site, demo)
     return demo
 
 
@@ -79,6 +85,7 @@ def launch_settings(demo: Page, host: str, port: int | None, allowed: tuple[str,
         "server_port": port,
         "theme": theme(),
         "css": CSS,
+        "head": scripts.head(),
         "favicon_path": FAVICON,
         "footer_links": ["settings"],
         "run_history": False,

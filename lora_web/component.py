@@ -4,7 +4,6 @@ answers in sentences. They believe nothing a browser says: whose dataset it is f
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,9 @@ from typing import Any
 from pipelines.data.sources import Named
 from pipelines.errors import ProblemsError
 
+from .scripts import as_attribute
 from .text import say
 from .workspace import is_token
-
-_HERE = Path(__file__).parent
-
-
-def script(*parts: str) -> str:
-    """The script of an editor: what all of them have, and these parts of its own."""
-    names = ("editor_parts", "editor_saving", "editor_files", *parts)
-    return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def desk_names(asked: Mapping[str, Any]) -> tuple[str, str]:
@@ -61,7 +53,7 @@ def told(work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[Any],
 
 def template(page: str, settings: dict[str, Any], **values: str) -> str:
     """The HTML of an editor with its settings, among them its `words`, in place. All of it is escaped."""
-    given = {**settings["words"], **values, "settings": json.dumps(settings, ensure_ascii=False)}
-    for key, text in given.items():
-        page = page.replace(f"%{key}%", html.escape(text))
+    given = {key: html.escape(text) for key, text in {**settings["words"], **values}.items()}
+    for key, text in {**given, "settings": as_attribute(settings)}.items():
+        page = page.replace(f"%{key}%", text)
     return page

@@ -37,9 +37,7 @@ function makeCard(picture) {
   return { root, thumb, frame, check, text, marks, crop };
 }
 
-const shown = {
-  ...shownByAll,
-
+Object.assign(shown, {
   // Puts what the server says in place of what is shown; what the server does not have yet stays.
   take(reply, report = false) {
     version = reply.version;
@@ -153,7 +151,7 @@ const shown = {
     }
     $("report").replaceChildren(...parts);
   },
-};
+});
 const drawingStill = () => cards.size < samples.size;
 
 // Which part of a picture is trained on.
@@ -162,7 +160,6 @@ function place(crop, state, wanted) {
   if (crop.hidden) return;
   crop.style.inset = insets(state.crop);
 }
-const insets = ([left, top, right, bottom]) => `${top * 100}% ${(1 - right) * 100}% ${(1 - bottom) * 100}% ${left * 100}%`;
 
 // Asks what a run with the settings of the form would do with each picture; only the last answer counts.
 let looking = 0;
@@ -171,7 +168,7 @@ function look() {
   clearTimeout(lookTimer);
   lookTimer = setTimeout(async () => {
     const turn = ++looking;
-    const settings = window.loraWebSettings?.[family] ?? limits.settings;
+    const settings = formOf[family] ?? limits.settings;
     const reply = await ask("look", { settings }).catch(() => null);
     if (turn !== looking || !reply || reply.problems) return;
     seen = reply.seen;

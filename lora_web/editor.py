@@ -23,38 +23,27 @@ from pipelines.registry import family_class
 
 from . import sentences
 from .captioning import Describer
-from .component import desk_names, picked, script, template, told
+from .component import desk_names, picked, template, told
 from .datasets import pictures_of
 from .picture_desk import PictureDesk
-from .regions import DRAWING, drawing
+from .regions import drawing
+from .scripts import script
 from .site import EXAMPLES, Site
 from .text import say, spoken
 from .words.pictures import WORDS
 from .workspace import Workspace
 
 _EDIT = "edit."
-_HERE = Path(__file__).parent
-_SCRIPT = DRAWING + script("editor_regions", "editor_describe", "editor")
-_PAGE = (_HERE / "editor.html").read_text(encoding="utf-8")
+_PAGE = (Path(__file__).parent / "editor.html").read_text(encoding="utf-8")
 FILE_TYPES = (*PICTURES, *CAPTIONS, *LAYOUTS, *NAMES, ".csv", ".zip")
 # Settings that say what becomes of a picture, in the order `FOLLOW` gets them.
 FOLLOWED = ("base", "data.resolution", "data.buckets", "data.caption", "data.trigger_word", "data.captions_from_names")
 
-# For the event of a button that starts a run: waits until the server has every edit.
-FLUSH = """async (who, ...values) => {
-  const saved = await Promise.all([...(window.loraWebPending ?? [])].map((push) => push()));
-  return [saved.every(Boolean) ? who : { ...who, unsaved: true }, ...values];
-}"""
-
 
 def follow(family: str, followed: Sequence[str] = FOLLOWED) -> str:
     """For the event of a changed setting, the first of which is the base: tells the editor of this family."""
-    names = [name.rpartition(".")[2] for name in followed[1:]]
-    data = ", ".join(names)
-    return f"""({", ".join(["base", *names])}) => {{
-      (window.loraWebSettings ??= {{}})[{json.dumps(family)}] = {{ base, data: {{ {data} }} }};
-      window.dispatchEvent(new Event("lora-web-settings"));
-    }}"""
+    data = ", ".join(name.rpartition(".")[2] for name in followed[1:])
+    return f"(base, {data}) => loraWeb.follow({json.dumps(family)}, base, {{ {data} }})"
 
 
 class Editor:
@@ -94,7 +83,7 @@ class Editor:
                 limits=sentences.limits(limits, site.hosted),
                 accept=",".join(FILE_TYPES),
             ),
-            js_on_load=_SCRIPT,
+            js_on_load=script("editor", "saved"),
             apply_default_css=False,
             server_functions=[spoken(told(work)) for work in functions],
             elem_id=f"{prefix}editor",

@@ -120,5 +120,5 @@ function offerFiles() {
   document.addEventListener("visibilitychange", () => { if (document.hidden && saver.waiting) saver.push(); });
   // What starts a run waits for these; false means that something could not be saved. A tab that is not looked at cannot
   // be what the run is started from.
-  (window.loraWebPending ??= new Set()).add(async () => (await saver.push()) || !element.offsetParent);
+  unsaved.add(async () => (await saver.push()) || !element.offsetParent);
 }

@@ -1,20 +1,9 @@
 // What every editor of a dataset is made of. Text from people is only ever set with textContent or value.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
+const $ = partsOf(element);
 const $$ = (...names) => names.map($).filter(Boolean);
 const { words, limits, family } = JSON.parse($("editor").dataset.settings);
-const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 const address = (id, side) =>
   new URL(`gradio_api/pictures/${desk.visitor}/${desk.dataset}/${id}/${side}`, document.baseURI).href;
-
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name in made && name !== "list") made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
 
 async function takeHome(path, name) {
   if (!(await saver.push())) return;
@@ -52,3 +41,4 @@ const shownByAll = {
     $("report").replaceChildren(node("div", { className: "problems" }, ...sentences.map((line) => node("p", { textContent: line }))));
   },
 };
+const shown = { ...shownByAll };

@@ -15,7 +15,6 @@ const tellOthers = () => window.dispatchEvent(new CustomEvent("lora-web-dataset"
 window.addEventListener("lora-web-dataset", ({ detail }) => {
   if (desk && detail.from !== element && detail.dataset === desk.dataset) shown.again();
 });
-const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 const memory = () => `lora-web-unsaved-${limits.memory ?? ""}${desk.dataset}`;
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -49,7 +50,8 @@ def route(site: Site) -> Route:
 
 
 class Glance:
-    """Puts the script into the page's HTML."""
+    """Puts the script into the page's HTML, and sends it packed, which Gradio does for files only: most of the HTML is
+    what Gradio is told of the page, and packs to an eighth."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -59,8 +61,15 @@ class Glance:
             path = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")
             code = next((code for code, place in LANGUAGES.items() if place == path), None)
             if code:
-                send = _with_script(send, _SCRIPT.replace("LANGUAGE", code))
+                await GZipMiddleware(self._with_script(code), compresslevel=6)(scope, receive, send)
+                return
         await self.app(scope, receive, send)
+
+    def _with_script(self, code: str) -> ASGIApp:
+        async def page(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app(scope, receive, _with_script(send, _SCRIPT.replace("LANGUAGE", code)))
+
+        return page
 
 
 def _with_script(send: Send, script: str) -> Send:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
-from pathlib import Path
 
 import gradio as gr
 
+from .scripts import as_attribute, script
 from .text import LANGUAGES, language, say
 
-_SCRIPT = (Path(__file__).parent / "header.js").read_text(encoding="utf-8")
 _PAGE = """
 <header class="masthead" lang="{code}">
   <span class="mark" aria-hidden="true"></span>
   <div class="names"><h1>{title}</h1><p>{tagline}</p></div>
   <nav aria-label="{switches}">
     <a data-part="language" href="{path}" lang="{other}" hreflang="{other}">{name}</a>
-    <button type="button" data-part="theme" data-words="{words}"></button>
+    <button type="button" data-part="theme" data-words='{words}'></button>
   </nav>
 </header>
 """
@@ -35,6 +33,6 @@ def header() -> gr.HTML:
         path=f"{LANGUAGES[other] or './'}?lang={other}",
         other=other,
         name=html.escape(say("other_language")),
-        words=html.escape(json.dumps({"dark": say("to_dark"), "light": say("to_light")}, ensure_ascii=False)),
+        words=as_attribute({"dark": say("to_dark"), "light": say("to_light")}),
     )
-    return gr.HTML(html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id="head")
+    return gr.HTML(html_template=page, js_on_load=script("header"), apply_default_css=False, elem_id="head")

@@ -1,11 +1,10 @@
 // The history of runs: one card per run, kept between updates so that nothing flickers and a name being typed stays.
 // Text from people is only ever set with textContent or value; pictures only as data URIs.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
+const $ = partsOf(element);
 const words = JSON.parse($("words").dataset.words);
 const cards = new Map();
 let picked = [];
 
-const isPicture = (uri) => typeof uri === "string" && /^data:image\/(png|webp);base64,/.test(uri);
 const act = (what, more) => trigger("act", { do: what, ...more });
 
 function make(tag, part, more = {}) {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import html
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import gradio as gr
 
 from . import folders
 from .previews import data_uri, thumbnail
+from .scripts import as_attribute, script
 from .status import ENDED_BADLY, RESUMABLE, Record, reasons
 from .text import duration, language, say
 
-_SCRIPT = (Path(__file__).parent / "history.js").read_text(encoding="utf-8")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 # The value is never interpolated: the script puts it in place, so typing and focus survive an update.
 _PAGE = """
-<div class="history" data-part="words" data-words="{words}">
+<div class="history" data-part="words" data-words='{words}'>
   <p class="problems" data-part="notice" hidden></p>
   <p data-part="empty" hidden>{empty}</p>
   <p class="quiet" data-part="intro" hidden>{intro}</p>
@@ -41,12 +40,18 @@ def history() -> gr.HTML:
     }
     words |= {"resume": say("resume"), "locale": language()}
     page = _PAGE.format(
-        words=html.escape(json.dumps(words, ensure_ascii=False)),
+        words=as_attribute(words),
         empty=html.escape(say("runs.empty")),
         intro=html.escape(say("runs.intro")),
         more=html.escape(say("runs.more")),
     )
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id="history")
+    return gr.HTML(
+        value=None,
+        html_template=page,
+        js_on_load=script("history", "act", "compare"),
+        apply_default_css=False,
+        elem_id="history",
+    )
 
 
 def cards(records: Sequence[Record], shown: int, longest: float | None) -> dict[str, Any]:

@@ -1,21 +1,15 @@
 // The strength ladder: all rungs are here already, so moving the slider asks nobody. Between two rungs the nearer ones
 // are laid over each other and called approximate; where the slider comes to rest the server draws the exact picture.
 // Text from people is only ever set with textContent; pictures only as data URIs.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
+const $ = partsOf(element);
 const words = JSON.parse($("words").dataset.words);
 const slider = $("slider");
-const REST = 300; // ms without a move
-const KEPT = 60; // exact pictures
 let ladder = null;
 let strength = 1;
 let exact = new Map(); // strength as shown -> picture
 let balance = {}; // multiples of the strength, by group
 let resting = 0;
 
-const isPicture = (uri) => typeof uri === "string" && /^data:image\/(png|webp);base64,/.test(uri);
-const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const shown = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
-const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
 const set = (node, name, value) => node.getAttribute(name) === value || node.setAttribute(name, value);
 const asked = () => ({ request: ladder.request, span: ladder.span, balance });
 
@@ -32,9 +26,9 @@ function show(value) {
   const rungs = ladder.strengths;
   strength = Math.round(Math.max(rungs[0], Math.min(rungs.at(-1), value)) * 100) / 100;
   const [low, high, part] = around(strength);
-  const made = exact.get(shown(strength));
+  const made = exact.get(strengthText(strength));
   const kind = low === high || made ? "exact" : "approximate";
-  const caption = fill(words.adapter_picture, { strength: shown(strength) });
+  const caption = fill(words.adapter_picture, { strength: strengthText(strength) });
   set($("adapter"), "src", made || ladder.images[low]);
   set($("adapter"), "alt", caption);
   set($("over"), "src", ladder.images[high]);
@@ -42,16 +36,16 @@ function show(value) {
   $("adapter-caption").textContent = caption;
   set($("stack"), "data-kind", kind);
   tell(kind === "exact" ? words[made ? "exact_drawn" : "exact_rung"] : between(low, high));
-  $("value").textContent = shown(strength);
+  $("value").textContent = strengthText(strength);
   slider.value = String(strength);
-  slider.setAttribute("aria-valuetext", kind === "exact" ? shown(strength) : `${shown(strength)}, ${words.approximate}`);
+  slider.setAttribute("aria-valuetext", kind === "exact" ? strengthText(strength) : `${strengthText(strength)}, ${words.approximate}`);
   for (const [i, button] of [...$("rungs").children].entries()) set(button, "aria-pressed", String(low === high && i === low));
   point();
   mark();
 }
 
 function between(low, high) {
-  return fill(words.between, { low: shown(ladder.strengths[low]), high: shown(ladder.strengths[high]) });
+  return fill(words.between, { low: strengthText(ladder.strengths[low]), high: strengthText(ladder.strengths[high]) });
 }
 
 function tell(sentence) {
@@ -72,39 +66,23 @@ function ask() {
 function rung(value, image) {
   const button = document.createElement("button");
   button.type = "button";
-  button.setAttribute("aria-label", `${words.strength} ${shown(value)}`);
+  button.setAttribute("aria-label", `${words.strength} ${strengthText(value)}`);
   const picture = document.createElement("img");
   picture.src = image;
   picture.alt = "";
   const label = document.createElement("span");
-  label.textContent = shown(value);
+  label.textContent = strengthText(value);
   button.append(picture, label);
   button.addEventListener("click", () => move(value));
   return button;
 }
 
-// One slider per group of layers: a multiple of the strength for this group alone.
-function groupSlider(name) {
-  const label = document.createElement("label");
-  const head = document.createElement("span");
-  const input = document.createElement("input");
-  Object.assign(input, { type: "range", min: "-1", max: "2", step: "0.1" });
-  input.dataset.group = name;
-  const factor = () => `× ${Number(input.value).toFixed(1)}`;
-  const say = () => {
-    head.textContent = `${words.groups[name] || name} ${factor()}`;
-    input.setAttribute("aria-valuetext", factor());
-  };
-  input.value = String(balance[name] ?? 1);
-  say();
-  input.addEventListener("input", () => {
-    say();
-    balance = { ...balance, [name]: Number(input.value) };
+function groupOf(name) {
+  return groupSlider(name, words.groups[name] || name, balance[name] ?? 1, (factor) => {
+    balance = { ...balance, [name]: factor };
     clearTimeout(resting);
     resting = setTimeout(() => trigger("rebalance", asked()), 2 * REST);
   });
-  label.append(head, input);
-  return label;
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -137,7 +115,7 @@ function plot() {
   }
   parts.push(line(curve.moved, "moved"), line(curve.near, "near"), drawn("line", { class: "now", y1: 8, y2: 112 }));
   $("plot").replaceChildren(...parts);
-  const found = curve.recommended === null ? words.recommends_none : fill(words.recommends, { strength: shown(curve.recommended) });
+  const found = curve.recommended === null ? words.recommends_none : fill(words.recommends, { strength: strengthText(curve.recommended) });
   $("recommended").textContent = found;
   set($("plot"), "aria-label", found);
   $("measured").textContent = fill(words.measured, curve);
@@ -165,26 +143,19 @@ function outline(regions) {
   }
 }
 
-function cell(kind, attributes, ...children) {
-  const made = document.createElement(kind);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
 // In which boxes what they ask for was found: a row for each that could be judged, a column for each strength.
 function check({ found, hint }) {
   const boxes = ladder.request.regions;
   if (!Array.isArray(found) || found.length > boxes.length) return;
   const rows = found.flatMap((row, i) => (Array.isArray(row) ? [[called(boxes[i], i), row]] : []));
   const verdict = (yes) =>
-    cell("td", { "data-found": String(yes) }, cell("span", { class: "off-screen" }, words[yes ? "adherence_yes" : "adherence_no"]));
+    node("td", { "data-found": String(yes) }, node("span", { class: "off-screen" }, words[yes ? "adherence_yes" : "adherence_no"]));
   $("found-at").replaceChildren(
     $("found-at").firstElementChild,
-    ...ladder.strengths.map((each) => cell("th", { scope: "col" }, shown(each))),
+    ...ladder.strengths.map((each) => node("th", { scope: "col" }, strengthText(each))),
   );
   $("found-in").replaceChildren(
-    ...rows.map(([box, row]) => cell("tr", {}, cell("th", { scope: "row" }, box), ...row.map(verdict))),
+    ...rows.map(([box, row]) => node("tr", {}, node("th", { scope: "row" }, box), ...row.map(verdict))),
   );
   $("found").hidden = !rows.length;
   $("found-hint").textContent = hint;
@@ -205,12 +176,6 @@ function mark() {
   const x = across(Math.max(strengths[0], Math.min(strengths.at(-1), strength)));
   now.setAttribute("x1", x);
   now.setAttribute("x2", x);
-}
-
-function prove(zero) {
-  const good = zero && isNumber(zero.compared);
-  $("zero").hidden = !good;
-  if (good) $("zero").textContent = fill(zero.different ? words.zero_differs : words.zero_equal, zero);
 }
 
 function takeLadder(value) {
@@ -235,9 +200,9 @@ function takeLadder(value) {
   slider.min = String(ladder.strengths[0]);
   slider.max = String(ladder.strengths.at(-1));
   $("rungs").replaceChildren(...ladder.strengths.map((each, i) => rung(each, ladder.images[i])));
-  if (reset) $("groups").replaceChildren(...ladder.groups.map(groupSlider));
+  if (reset) $("groups").replaceChildren(...ladder.groups.map(groupOf));
   $("more").hidden = ladder.groups.length < 2;
-  prove(null);
+  tellZero($("zero"), words, null);
   $("adherence").hidden = true;
   plot();
   show(same ? strength : ladder.recommended ?? 1);
@@ -245,9 +210,9 @@ function takeLadder(value) {
 
 function takeExact(value) {
   if (!isPicture(value.image) || !isNumber(value.strength)) return;
-  exact.set(shown(value.strength), value.image);
+  exact.set(strengthText(value.strength), value.image);
   if (exact.size > KEPT) exact.delete(exact.keys().next().value);
-  if (shown(strength) === shown(value.strength)) show(strength);
+  if (strengthText(strength) === strengthText(value.strength)) show(strength);
 }
 
 function clear() {
@@ -269,7 +234,7 @@ function take(value) {
   // An answer about another ladder came too late.
   else if (!ladder || value.of !== ladder.of) return;
   else if (value.kind === "exact") takeExact(value);
-  else if (value.kind === "zero") prove(value);
+  else if (value.kind === "zero") tellZero($("zero"), words, value);
   else if (value.kind === "adherence") check(value);
   else if (value.kind === "curve") {
     ladder.curve = value.curve;
@@ -279,14 +244,7 @@ function take(value) {
 }
 
 slider.addEventListener("input", () => ladder && move(Number(slider.value)));
-slider.addEventListener("keydown", (event) => {
-  const direction = { PageUp: 1, PageDown: -1 }[event.key];
-  if (!ladder || !direction) return;
-  event.preventDefault();
-  const rungs = direction > 0 ? ladder.strengths : [...ladder.strengths].reverse();
-  const next = rungs.find((each) => (each - strength) * direction > 1e-6);
-  if (next !== undefined) move(next);
-});
+stepByRungs(slider, () => ladder && { strengths: ladder.strengths, strength }, move);
 $("wipe").addEventListener("input", () => $("compare").style.setProperty("--wipe", `${$("wipe").value}%`));
 for (const view of ["side", "over-view"]) {
   $(view).addEventListener("click", () => {

@@ -8,15 +8,13 @@ rests between two rungs and `rebalance` when a group of layers was moved.
 from __future__ import annotations
 
 import html
-import json
-from pathlib import Path
 
 import gradio as gr
 
 from .regions import COLOURS
+from .scripts import as_attribute, script
 from .text import say
 
-_SCRIPT = (Path(__file__).parent / "ladder.js").read_text(encoding="utf-8")
 _SPOKEN = (
     "adapter_picture",
     "ladder_of",
@@ -41,7 +39,7 @@ _GROUPS = (
 )
 # The value is never interpolated: the script puts it in place, so typing and focus survive an update.
 _PAGE = """
-<div class="ladder" data-part="words" data-words="{words}">
+<div class="ladder" data-part="words" data-words='{words}'>
   <p class="quiet wait" data-part="wait" role="status"></p>
   <p class="quiet" data-part="empty">{ladder_empty}</p>
   <div data-part="ladder" hidden>
@@ -108,27 +106,19 @@ def ladder(elem_id: str) -> gr.HTML:
     words: dict[str, object] = {key: say(key) for key in _SPOKEN}
     words["groups"] = {name: say(f"group.{name}") for name in _GROUPS}
     words["colours"] = COLOURS
-    page = _PAGE.format(
-        words=html.escape(json.dumps(words, ensure_ascii=False)), **{key: html.escape(say(key)) for key in _IN_PAGE}
+    page = _PAGE.format(words=as_attribute(words), **{key: html.escape(say(key)) for key in _IN_PAGE})
+    return gr.HTML(
+        value=None,
+        html_template=page,
+        js_on_load=script("ladder", "rest", "rebalance"),
+        apply_default_css=False,
+        elem_id=elem_id,
     )
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id)
-
-
-# `gr.DownloadButton` wants its file before the click; here the file is made because of it.
-_DOWNLOAD = """
-watch("value", () => {
-  const file = props.value;
-  if (!file || typeof file.path !== "string") return;
-  const link = document.createElement("a");
-  link.href = new URL("gradio_api/file=" + file.path.split("/").map(encodeURIComponent).join("/"), document.baseURI);
-  link.download = file.name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-});
-"""
 
 
 def download_link(elem_id: str) -> gr.HTML:
     """A component without a face: the browser saves the file `{"path": ..., "name": ...}` that it is given."""
-    return gr.HTML(value=None, html_template="", js_on_load=_DOWNLOAD, elem_classes="off-screen", elem_id=elem_id)
+    # `gr.DownloadButton` wants its file before the click; here the file is made because of it.
+    return gr.HTML(
+        value=None, html_template="", js_on_load=script("download"), elem_classes="off-screen", elem_id=elem_id
+    )

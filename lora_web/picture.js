@@ -1,5 +1,5 @@
 // One picture: picked (on a phone also taken), dropped, or pasted while the component has the focus.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
+const $ = partsOf(element);
 const words = JSON.parse($("words").dataset.words);
 
 async function bring(file) {
@@ -25,7 +25,7 @@ function show() {
   $("shown").hidden = $("remove").hidden = !there;
   $("hint").hidden = there;
   if (!there) return;
-  $("shown").src = new URL("gradio_api/file=" + path.split("/").map(encodeURIComponent).join("/"), document.baseURI);
+  $("shown").src = addressOf(path);
   $("shown").alt = typeof name === "string" ? name : "";
 }
 

@@ -4,16 +4,14 @@ uploaded file, or null."""
 from __future__ import annotations
 
 import html
-import json
-from pathlib import Path
 
 import gradio as gr
 
+from .scripts import as_attribute, script
 from .text import say
 
-_SCRIPT = (Path(__file__).parent / "picture.js").read_text(encoding="utf-8")
 _PAGE = """
-<div class="one-picture" data-part="words" data-words="{words}" role="group" aria-label="{label}">
+<div class="one-picture" data-part="words" data-words='{words}' role="group" aria-label="{label}">
   <span class="label">{label}</span>
   <label class="drop" data-part="drop">
     <input type="file" accept="image/png,image/jpeg,image/webp" data-part="file">
@@ -30,7 +28,9 @@ def picture(elem_id: str) -> gr.HTML:
     """The component."""
     words = {key: say(f"picture.{key}") for key in ("loading", "failed", "none")}
     page = _PAGE.format(
-        words=html.escape(json.dumps(words, ensure_ascii=False)),
+        words=as_attribute(words),
         **{key: html.escape(say(f"picture.{key}")) for key in ("label", "hint", "remove")},
     )
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML(
+        value=None, html_template=page, js_on_load=script("picture"), apply_default_css=False, elem_id=elem_id
+    )

@@ -14,17 +14,6 @@ function drawRegions(root, { picture = null, regions = [], words, colours, most,
   let drag = null;
   let told = "";
 
-  function make(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name in made) made[name] = value;
-      else made.setAttribute(name, value);
-    }
-    made.append(...children);
-    return made;
-  }
-  const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
-  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   const percent = (share) => Math.round(share * 1000) / 10;
   const within = (value, low, high) => Math.min(Math.max(value, low), high);
   const rounded = (box) => box.map((side) => Math.round(side * 1e4) / 1e4);
@@ -32,24 +21,24 @@ function drawRegions(root, { picture = null, regions = [], words, colours, most,
   const copy = (list) => list.map(({ box, caption }) => ({ box: [...box], caption }));
   const placed = (number, box) => ({ number, ...Object.fromEntries(SIDES.map((side, i) => [side, percent(box[i])])) });
 
-  const layer = make("div", { className: "region-layer", role: "group", "aria-label": words.surface });
-  const handles = make("div", { className: "region-handles", hidden: true },
-    ...["nw", "n", "ne", "e", "se", "s", "sw", "w"].map((at) => make("span", { className: `region-handle ${at}` })));
+  const layer = node("div", { className: "region-layer", role: "group", "aria-label": words.surface });
+  const handles = node("div", { className: "region-handles", hidden: true },
+    ...["nw", "n", "ne", "e", "se", "s", "sw", "w"].map((at) => node("span", { className: `region-handle ${at}` })));
   layer.append(handles);
-  const surface = make("div", { className: picture ? "region-surface" : "region-surface blank" });
+  const surface = node("div", { className: picture ? "region-surface" : "region-surface blank" });
   if (picture) picture.replaceWith(surface);
   else root.append(surface);
   surface.append(...(picture ? [picture] : []), layer);
-  const status = make("p", { className: "region-status", role: "status" });
-  const adder = make("button", { type: "button", className: "region-add", textContent: words.add });
-  const list = make("ol", { className: "region-list", "aria-label": words.list });
-  root.append(make("div", { className: "region-bar" }, adder, status), list, make("p", { className: "quiet", textContent: words.help }));
+  const status = node("p", { className: "region-status", role: "status" });
+  const adder = node("button", { type: "button", className: "region-add", textContent: words.add });
+  const list = node("ol", { className: "region-list", "aria-label": words.list });
+  root.append(node("div", { className: "region-bar" }, adder, status), list, node("p", { className: "quiet", textContent: words.help }));
   const marks = []; // what stands for the box on the picture
   const rows = []; // {root, number, caption, place, sides}
 
   function makeMark() {
-    const tag = make("span", { className: "region-tag", "aria-hidden": "true" });
-    const mark = make("div", { className: "region", role: "button", tabIndex: 0 }, tag);
+    const tag = node("span", { className: "region-tag", "aria-hidden": "true" });
+    const mark = node("div", { className: "region", role: "button", tabIndex: 0 }, tag);
     mark.addEventListener("focus", () => choose(marks.indexOf(mark)));
     mark.addEventListener("keydown", (event) => pressed(event, marks.indexOf(mark)));
     layer.insertBefore(mark, handles);
@@ -58,14 +47,14 @@ function drawRegions(root, { picture = null, regions = [], words, colours, most,
 
   function makeRow() {
     const at = () => rows.indexOf(row);
-    const number = make("button", { type: "button", className: "region-number" });
-    const caption = make("input", { type: "text", maxLength: longest, placeholder: words.caption_hint });
-    const remove = make("button", { type: "button", className: "region-delete", textContent: "×" });
-    const place = make("span", { className: "region-place" });
-    const inputs = SIDES.map(() => make("input", { type: "number", min: 0, max: 100, step: 0.1, inputMode: "decimal" }));
-    const sides = make("div", { className: "region-sides", role: "group" },
-      ...SIDES.map((side, i) => make("label", {}, `${words[side]} `, inputs[i], " %")));
-    const row = { root: make("li", {}, number, caption, remove, place, sides), number, caption, remove, place, sides, inputs };
+    const number = node("button", { type: "button", className: "region-number" });
+    const caption = node("input", { type: "text", maxLength: longest, placeholder: words.caption_hint });
+    const remove = node("button", { type: "button", className: "region-delete", textContent: "×" });
+    const place = node("span", { className: "region-place" });
+    const inputs = SIDES.map(() => node("input", { type: "number", min: 0, max: 100, step: 0.1, inputMode: "decimal" }));
+    const sides = node("div", { className: "region-sides", role: "group" },
+      ...SIDES.map((side, i) => node("label", {}, `${words[side]} `, inputs[i], " %")));
+    const row = { root: node("li", {}, number, caption, remove, place, sides), number, caption, remove, place, sides, inputs };
     number.addEventListener("click", () => { choose(at()); marks[at()].focus({ preventScroll: true }); });
     caption.addEventListener("focus", () => choose(at()));
     caption.addEventListener("input", () => put(at(), { caption: caption.value }, `caption ${at()}`));
@@ -100,7 +89,7 @@ function drawRegions(root, { picture = null, regions = [], words, colours, most,
     boxes.forEach(({ box, caption }, i) => {
       const colour = colours[i % colours.length];
       const label = fill(words.box, { ...placed(i + 1, box), caption: caption || words.no_caption });
-      lie(marks[i], box);
+      marks[i].style.inset = insets(box);
       marks[i].style.setProperty("--colour", colour);
       // Small ones lie above large ones, so that each can be reached.
       marks[i].style.zIndex = order.indexOf(i) + 1;
@@ -126,13 +115,10 @@ function drawRegions(root, { picture = null, regions = [], words, colours, most,
     });
     handles.hidden = chosen === null;
     if (chosen !== null) {
-      lie(handles, boxes[chosen].box);
+      handles.style.inset = insets(boxes[chosen].box);
       handles.style.setProperty("--colour", colours[chosen % colours.length]);
     }
     status.textContent = [told, ...remarks()].filter(Boolean).join(" ");
-  }
-  function lie(mark, [left, top, right, bottom]) {
-    mark.style.inset = `${top * 100}% ${(1 - right) * 100}% ${(1 - bottom) * 100}% ${left * 100}%`;
   }
   function remarks() {
     const found = boxes.length ? [] : [words.none];

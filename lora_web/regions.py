@@ -3,9 +3,6 @@ empty canvas, a component whose value is the list of boxes that are drawn on it.
 
 from __future__ import annotations
 
-import html
-import json
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,13 +10,11 @@ import gradio as gr
 from pipelines.data.plain import MAX_CAPTION
 from pipelines.data.regions import READ_REGIONS
 
+from .scripts import as_attribute, script
 from .text import say
 from .words.regions import WORDS
 
 _PART = "region."
-_HERE = Path(__file__).parent
-DRAWING = (_HERE / "regions.js").read_text(encoding="utf-8")
-_CANVAS = (_HERE / "canvas.js").read_text(encoding="utf-8")
 # Of the boxes in their order, wherever they are shown; dark enough for white letters.
 COLOURS = (
     *("#4338ca", "#b45309", "#047857", "#be123c", "#0369a1"),
@@ -35,11 +30,11 @@ def drawing() -> dict[str, Any]:
 
 def canvas(elem_id: str) -> gr.HTML:
     """An empty square to draw boxes on."""
-    options = html.escape(json.dumps({**drawing(), "longest": MAX_CAPTION}, ensure_ascii=False))
+    options = as_attribute({**drawing(), "longest": MAX_CAPTION})
     return gr.HTML(
         value=None,
-        html_template=f'<div class="canvas" data-options="{options}"></div>',
-        js_on_load=f"{DRAWING}\n{_CANVAS}",
+        html_template=f"<div class=\"canvas\" data-options='{options}'></div>",
+        js_on_load=script("canvas"),
         apply_default_css=False,
         elem_id=elem_id,
     )

@@ -43,9 +43,7 @@ function layTurns(card, row) {
   if (at >= 0) card.texts[Math.min(at, last)].focus();
 }
 
-const shown = {
-  ...shownByAll,
-
+Object.assign(shown, {
   // Puts a page of the server in place of the one that is shown; what the server does not have yet stays.
   take(reply, report = false) {
     version = reply.version;
@@ -195,7 +193,7 @@ const shown = {
   },
 
   reveal: (id) => reveal(id),
-};
+});
 
 // Shows the page a row is on, and the row.
 async function reveal(id) {

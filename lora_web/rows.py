@@ -19,9 +19,10 @@ from pipelines.data.sources import PICTURES
 from pipelines.errors import ProblemsError
 from pipelines.registry import FAMILIES, family_class
 
-from .component import desk_names, picked, script, template, told
+from .component import desk_names, picked, template, told
 from .datasets import rows_of
 from .row_desk import RowDesk
+from .scripts import script
 from .site import EXAMPLES, Site
 from .text import say, spoken
 from .words.pictures import WORDS as PICTURE_WORDS
@@ -29,7 +30,6 @@ from .words.rows import WORDS
 from .workspace import Workspace
 
 _PAGE = (Path(__file__).parent / "rows.html").read_text(encoding="utf-8")
-_SCRIPT = script("rows")
 # Words that the editors share, and those of this one, which come before them.
 _EDIT, _ROWS, _TALKS = "edit.", "rows.", "talks."
 
@@ -70,7 +70,7 @@ class Rows:
                 limits=say("row_limits", rows=f"{limits.rows:,}", megabytes=most // 2**20),
                 accept=",".join((*FILES, ".zip", *(PICTURES if pictures else ()))),
             ),
-            js_on_load=_SCRIPT,
+            js_on_load=script("rows", "saved"),
             apply_default_css=False,
             server_functions=[spoken(told(work)) for work in functions],
             elem_id=f"{prefix}rows-editor",

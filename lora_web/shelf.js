@@ -1,6 +1,5 @@
 // The cards of the library. Text from people and files is only ever set with textContent; pictures only as data URIs.
-const $ = (name) => element.querySelector(`[data-part="${name}"]`);
-const isPicture = (uri) => typeof uri === "string" && /^data:image\/(png|jpeg|webp);base64,/.test(uri);
+const $ = partsOf(element);
 
 function line(name, text) {
   const span = document.createElement("span");

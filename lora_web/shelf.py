@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from .library import Card
+from .scripts import script
 from .text import say
 from .words import WORDS
 
-_SCRIPT = (Path(__file__).parent / "shelf.js").read_text(encoding="utf-8")
 _PAGE = """<p class="quiet" data-part="empty" hidden>{empty}</p>
 <div class="shelf" role="group" aria-label="{label}" data-part="cards"></div>"""
 _WORDS_SHOWN = 6
@@ -28,7 +28,9 @@ _VARIANTS = {"lora": "LoRA", "rslora": "rsLoRA"}
 def shelf() -> gr.HTML:
     """The component; its value is what `cards_for` returns. A click on a card is its event `choose`."""
     page = _PAGE.format(empty=escape(say("library.empty")), label=escape(say("library.shelf")))
-    return gr.HTML(value=None, html_template=page, js_on_load=_SCRIPT, apply_default_css=False, elem_id="shelf")
+    return gr.HTML(
+        value=None, html_template=page, js_on_load=script("shelf", "choose"), apply_default_css=False, elem_id="shelf"
+    )
 
 
 def cards_for(cards: Sequence[Card], chosen: Any) -> dict[str, Any]:

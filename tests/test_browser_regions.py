@@ -26,7 +26,7 @@ pytestmark = pytest.mark.browser
 CANVAS = """
 const root = element.querySelector("div");
 const changed = (regions) => { root.title = JSON.stringify(regions); };
-drawRegions(root, { ...JSON.parse(root.dataset.options), longest: 50, changed });
+loraWeb.drawRegions(root, { ...JSON.parse(root.dataset.options), longest: 50, changed });
 """
 LEFT_HALF = {"box": [0.0, 0.0, 0.5, 1.0], "caption": "left"}
 
@@ -36,7 +36,7 @@ def url(workspace: Path) -> Iterator[str]:
     """A page with the editor of a family that learns boxes, and an empty square, in both languages."""
     from lora_web import app
     from lora_web.editor import Editor
-    from lora_web.regions import DRAWING, drawing
+    from lora_web.regions import drawing
     from lora_web.site import Site
     from lora_web.text import LANGUAGES, speaking
 
@@ -56,7 +56,7 @@ def url(workspace: Path) -> Iterator[str]:
                 gr.Navbar(visible=False)
                 editor = Editor(site, "mmdit_layout", "openmoji")
                 empty = f'<div data-options="{html.escape(json.dumps(drawing()))}"></div>'
-                gr.HTML(html_template=empty, js_on_load=f"{DRAWING}{CANVAS}", elem_id="canvas")
+                gr.HTML(html_template=empty, js_on_load=CANVAS, elem_id="canvas")
                 demo.load(whose, None, [editor.component])
         demo.queue(api_open=False)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_settings(demo, "127.0.0.1", None))

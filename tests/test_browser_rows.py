@@ -106,7 +106,7 @@ def test_from_files_to_what_a_run_reads(browser: Browser, url: str, visitor: Vis
         # An answer must not be empty: it is told at its row, and nothing starts before it is mended.
         text_of(page, "Answer", 2).fill("")
         expect(page.locator('.talk[data-id="2"] .told')).to_contain_text("answer without words")
-        assert False in page.evaluate("Promise.all([...window.loraWebPending].map((push) => push()))")
+        assert page.evaluate("loraWeb.flush({})") == [{"unsaved": True}]
         page.locator('.talk[data-id="2"]').get_by_role("button", name="Follow up").click()
         text_of(page, "Question", 2).first.press("Control+z")
         text_of(page, "Question", 2).press("Control+z")
@@ -134,11 +134,11 @@ def test_from_files_to_what_a_run_reads(browser: Browser, url: str, visitor: Vis
         # Files, with what is wrong with them; one page after the other.
         bad = make_folder(tmp_path / "bad", {"bad.jsonl": "{broken\n" * 9 + '{"question": "Good?", "answer": "Yes."}'})
         page.locator(f"#{editor} input[type=file]").set_input_files([make_dialogues(tmp_path, 45), bad / "bad.jsonl"])
-        expect(page.locator("#text-llm-row-report")).to_contain_text("79 rows ready")
+        expect(page.locator("#text-llm-row-report")).to_contain_text("191 rows ready")
         expect(page.locator("#text-llm-row-report")).to_contain_text("bad.jsonl, line 1 is not JSON")
-        expect(page.locator(f'#{editor} [data-part="of-pages"]')).to_have_text("of 4")
+        expect(page.locator(f'#{editor} [data-part="of-pages"]')).to_have_text("of 10")
         page.get_by_role("button", name="Next page").click()
-        expect(page.get_by_label("Page", exact=True)).to_have_value("3")
+        expect(page.get_by_label("Page", exact=True)).to_have_value("9")
 
 
 def test_in_a_tunnel_nothing_is_lost_not_even_by_leaving(

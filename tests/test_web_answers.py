@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lora_web import previews, progress, questions
+from lora_web import previews, progress, questions, scripts
 from lora_web.answers import answers
 from lora_web.entries import Entry, checkpoints_of, of_run
 from lora_web.library import Library
@@ -348,9 +348,8 @@ class TestLibrary:
 
 def test_the_component_has_a_sentence_for_all_it_says() -> None:
     """The script names its sentences; one that is missing would show as "undefined"."""
-    component = answers("answers")
-    script, page = str(component.js_on_load), str(component.html_template)
-    said = json.loads(html.unescape(re.findall(r'data-words="([^"]*)"', page)[0]))
+    script, page = scripts.text("strengths", "answers"), str(answers("answers").html_template)
+    said = json.loads(html.unescape(re.findall(r"data-words='([^']*)'", page)[0]))
     assert set(re.findall(r"words\.(\w+)", script)) <= set(said)
     parts = set(re.findall(r'data-part="([\w-]+)"', page))
     assert set(re.findall(r'\$\("([\w-]+)"\)', script)) <= parts

@@ -78,6 +78,18 @@ def test_the_page_asks_in_its_language_and_is_whole(client: TestClient, path: st
     assert f'run, "{language}"]' in text
 
 
+def test_the_page_is_sent_packed_to_whoever_can_unpack() -> None:
+    page = "<html><body>" + "<p>页</p>" * 1000 + "</body></html>"
+    app = Starlette(
+        routes=[Route("/{path:path}", lambda _: HTMLResponse(page))], middleware=[Middleware(glance.Glance)]
+    )
+    with TestClient(app) as client:
+        replies = [client.get("/zh", headers={"Accept-Encoding": how}) for how in ("gzip, br", "identity")]
+    assert [reply.headers.get("content-encoding") for reply in replies] == ["gzip", None]
+    assert int(replies[0].headers["content-length"]) < len(page) / 8 and replies[0].text == replies[1].text
+    assert replies[0].text.count("<script>") == 1
+
+
 def test_other_answers_are_left_alone(client: TestClient) -> None:
     assert client.get("/zh/text").text == PAGE
     assert client.get("/somewhere").text == PAGE

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lora_web import scripts
 from lora_web.entries import Entry
 from lora_web.ladder import ladder
 from lora_web.previews import SPANS, Asked, Previews, plain, read_asked, read_request
@@ -97,9 +98,8 @@ def test_every_problem_of_a_request_is_named_at_once() -> None:
 
 def test_the_component_has_a_sentence_for_all_it_says() -> None:
     """The script names its sentences; one that is missing would show as "undefined"."""
-    component = ladder("ladder")
-    script, page = str(component.js_on_load), str(component.html_template)
-    words = json.loads(html.unescape(re.findall(r'data-words="([^"]*)"', page)[0]))
+    script, page = scripts.text("strengths", "ladder"), str(ladder("ladder").html_template)
+    words = json.loads(html.unescape(re.findall(r"data-words='([^']*)'", page)[0]))
     assert set(re.findall(r"words\.(\w+)", script)) <= set(words)
     parts = set(re.findall(r'data-part="([\w-]+)"', page))
     assert set(re.findall(r'\$\("([\w-]+)"\)', script)) <= parts

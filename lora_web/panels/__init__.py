@@ -15,19 +15,6 @@ SLOW: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "co
 
 def confirmed(question: str) -> dict[str, Any]:
     """For a click with the browser's state as its one input: asks first. A person who says no sends null."""
-    js = f"(who) => window.confirm({json.dumps(say(question))}) ? [who] : [null]"
+    js = f"(who) => window.confirm({json.dumps(say(question), ensure_ascii=False)}) ? [who] : [null]"
     # Whoever says no and presses again at once is asked again.
     return {**QUICK, "trigger_mode": "multiple", "js": js}
-
-
-# Puts the run a page watches into its address, and where `glance.js` finds it.
-SET_URL = """(who) => {
-  const url = new URL(window.location.href);
-  const run = who && who[who.watched || "run"];
-  if (run) url.searchParams.set("run", run); else url.searchParams.delete("run");
-  window.history.replaceState(null, "", url);
-  try {
-    if (run) localStorage.setItem("lora-web-run", JSON.stringify({ visitor: who.visitor, run }));
-    else localStorage.removeItem("lora-web-run");
-  } catch { /* a frame without storage */ }
-}"""

@@ -15,16 +15,11 @@ from pipelines.data.readers import READERS
 from pipelines.preflight import Finding
 from pipelines.registry import family_class
 
+from ..scripts import script
 from ..site import Site
 from ..text import duration, say
 from ..workspace import Visitor
 
-_CLICK = """
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-fix]");
-  if (button) trigger("click", { fix: button.dataset.fix });
-});
-"""
 _LEVELS = ("error", "warning", "fact")
 
 
@@ -33,7 +28,7 @@ class Preflight:
 
     def __init__(self, site: Site, prefix: str):
         self.site = site
-        self.panel = gr.HTML("", js_on_load=_CLICK, apply_default_css=False, elem_id=f"{prefix}preflight")
+        self.panel = gr.HTML("", js_on_load=script("fixes"), apply_default_css=False, elem_id=f"{prefix}preflight")
         self.timer = gr.Timer(1.0, active=False)
         self.outputs = [self.panel, self.timer]
 

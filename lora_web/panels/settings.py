@@ -17,6 +17,7 @@ from pipelines.presets import EFFORT, SUBJECT
 
 from .. import form, sentences
 from ..datasets import desk_of
+from ..scripts import script
 from ..site import Site
 from ..slots import Slot
 from ..text import say, spoken
@@ -24,15 +25,6 @@ from ..workspace import Visitor
 from . import QUICK
 from .preflight import Preflight
 
-_MARKS = (Path(__file__).parent.parent / "marks.js").read_text(encoding="utf-8")
-# A preset changes many fields, each of which says so. Asking the server at each would send the same form several times,
-# the first ones half changed, and their answers may overtake each other.
-_AT_REST = """async (last) => {
-  const changes = (window.formChanges ??= {});
-  const mine = (changes["NAME"] = (changes["NAME"] ?? 0) + 1);
-  await new Promise((done) => setTimeout(done, 60));
-  return changes["NAME"] === mine ? String(mine) : last;
-}"""
 _OUTPUT = "my-run"
 _MAX_JSON = 100_000
 _PAST_RUNS = 50
@@ -52,7 +44,9 @@ class Settings:
         choices = form.bases(self.family, site.hosted, site.offered())
         self.form = form.build(self.family, choices, typed=not site.hosted)
         self.fields, self.components = self.form.fields, self.form.components
-        self.marks = gr.HTML({}, html_template="", js_on_load=_MARKS, apply_default_css=False, elem_id=f"{prefix}marks")
+        self.marks = gr.HTML(
+            {}, html_template="", js_on_load=script("marks"), apply_default_css=False, elem_id=f"{prefix}marks"
+        )
         with gr.Accordion(say("as_text"), open=False, elem_id=f"{prefix}as-text"):
             shown: dict[str, Any] = {"interactive": False, "buttons": ["copy"], "placeholder": say("as_text_wait")}
             self.command = gr.Textbox(
@@ -77,7 +71,7 @@ class Settings:
             "fn": None,
             "inputs": [self.looked],
             "outputs": [self.looked],
-            "js": _AT_REST.replace("NAME", self.family),
+            "js": f"(last) => loraWeb.atRest({json.dumps(self.family)}, last)",
         }
         self.train = gr.Button(say("train"), variant="primary", interactive=False, elem_id=f"{prefix}train")
         # What a start that was refused changes.

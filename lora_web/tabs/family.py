@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,9 +13,8 @@ from pipelines.errors import ProblemsError
 from pipelines.registry import family_class
 
 from ..datasets import desk_of, need_of
-from ..editor import FLUSH
 from ..entries import Entry, checkpoints_of, of_run
-from ..panels import QUICK, SET_URL, confirmed
+from ..panels import QUICK, confirmed
 from ..panels.answers import Answers
 from ..panels.pictures import Pictures
 from ..panels.rows import Dialogues, PictureDialogues
@@ -24,18 +24,6 @@ from ..panels.training import Training
 from ..site import Site
 from ..slots import FIRST, SLOTS, WATCHED, Slot, slot_of
 from ..text import say, spoken
-
-# What is suggested, unless something was written or drawn meanwhile: only the page knows what its person does.
-_KEEP_PROMPT = """(suggested, ...made) => {
-  const kept = made.some((each) => (typeof each === "string" ? each.trim() : each)) ? made : suggested ?? made;
-  return kept.length === 1 ? kept[0] : kept;
-}"""
-# The ladder of a run that has just ended, as if the person had asked for it: not in the middle of a word, and not when
-# the button is off because there is nothing to show.
-_PRESS_SHOW = """() => {
-  if (!document.activeElement?.closest("#PREFIXprompt")) document.querySelector("#PREFIXshow:enabled")?.click();
-}"""
-
 
 # What a person brings, by the kind of samples a family reads.
 SAMPLES: dict[str, type[Pictures | Dialogues]] = {
@@ -75,7 +63,7 @@ class FamilyTab:
         everything = [who, *self.samples.outputs, *self.run, *self.settings.components, self.settings.past]
         if slot.family == FIRST:
             arrived = demo.load(spoken(self.arrive), [who], [self.tabs, *everything], **QUICK)
-            arrived.then(None, [who], js=SET_URL).then(**self.settings.look_again)
+            arrived.then(None, [who], js="loraWeb.setUrl").then(**self.settings.look_again)
         else:
             # Nobody waits for a tab that is not looked at. It is read once: what is written in it then stays.
             opened = gr.State(False)
@@ -96,15 +84,15 @@ class FamilyTab:
         self.settings.connect(self.samples.saved)
         self.strength.connect()
         training, settings = self.training, self.settings
-        set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": SET_URL}
+        set_url: dict[str, Any] = {"fn": None, "inputs": [self.who], "js": "loraWeb.setUrl"}
         form = [self.who, *settings.components]
-        settings.train.click(spoken(self.start), form, [self.who, *settings.marked, *self.run], js=FLUSH, **QUICK).then(
-            **set_url
-        ).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
+        settings.train.click(
+            spoken(self.start), form, [self.who, *settings.marked, *self.run], js="loraWeb.flush", **QUICK
+        ).then(**set_url).then(spoken(settings.past_runs), [self.who], [settings.past], **QUICK)
         made = self.strength.made
         self.ready.change(spoken(self.strength.suggest), [self.who], [self.suggested], **QUICK).then(
-            fn=None, inputs=[self.suggested, *made], outputs=made, js=_KEEP_PROMPT
-        ).then(fn=None, js=_PRESS_SHOW.replace("PREFIX", self.slot.prefix))
+            fn=None, inputs=[self.suggested, *made], outputs=made, js="loraWeb.keep"
+        ).then(fn=None, js=f"() => loraWeb.pressShow({json.dumps(self.slot.prefix)})")
         training.timer.tick(spoken(self.watch), [self.who, training.seen], self.run, **QUICK)
         training.sample.click(spoken(self.sample), [self.who], [settings.problems, *self.run], **QUICK)
         training.stop.click(spoken(self.stop_and_keep), [self.who], [settings.problems, *self.run], **QUICK)

@@ -13,7 +13,7 @@ from pipelines.errors import ProblemsError
 
 from .. import comparison, sentences
 from ..history import cards, history
-from ..panels import QUICK, SET_URL
+from ..panels import QUICK
 from ..plots import drawn, loss_plot
 from ..site import Site
 from ..slots import SLOTS, Slot
@@ -57,7 +57,7 @@ class RunsTab:
             [who, self.shown, self.problems, *compared, *listed],
             **QUICK,
             trigger_mode="multiple",
-        ).then(fn=None, inputs=[who], js=SET_URL)
+        ).then(fn=None, inputs=[who], js="loraWeb.setUrl")
         self.history.compare(spoken(self.compare), [who], compared, **QUICK, trigger_mode="multiple")
 
     def look(self, state: Any, shown: Any, seen: Any) -> list[Any]:
