@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--base", default="")
     parser.add_argument("--preset", default="balanced", metavar="NAME,NAME")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--copies", type=int, default=7, help="distorted copies of each drawing, besides itself")
+    parser.add_argument("--copies", type=int, default=15, help="distorted copies of each drawing, besides itself")
     parser.add_argument("--count", type=int, default=10_000, help="drawings of each kind that are asked about")
     parser.add_argument("--curve", action="store_true")
     args = parser.parse_args()

@@ -132,13 +132,12 @@ _TEXT = (
 # large pictures are read goes with the base, as the resolution of a base that draws does. Small: tried on emoji-llm
 # with 182 nouns (docs/vora.md): 16 tokens a picture learned five times as much in the same time as 64 did, and adapters
 # on all blocks more than on as many as the teacher has; a teacher that counts 16 times as much as the paper's taught
-# more, and sooner, and 64 times less again; 3e-3 did not settle. Large: reason, and the paper's ranks.
+# more, and sooner, and 32 times less again; 3e-3 did not settle. Large: reason, and the paper's ranks.
 _SMALL_PICTURES = {
     "options.size": 64,
     "options.patch": 16,
     "options.blocks": 8,
     "options.distillation": 16.0,
-    "options.images_alone": 0.25,
     "train.batch_size": 16,
 }
 _LARGE_PICTURES = {
@@ -146,7 +145,6 @@ _LARGE_PICTURES = {
     "options.patch": 14,
     "options.blocks": 0,
     "options.distillation": 1.0,
-    "options.images_alone": 0.0,
     "train.batch_size": 4,
 }
 
@@ -169,7 +167,7 @@ def _vora(name: str, steps: tuple[int, int], rates: tuple[float, float], ema: fl
 
 _VORA = (
     _vora("quick", (300, 200), (2e-3, 5e-4), 0.9, (32, 64)),
-    _vora("balanced", (1800, 2000), (2e-3, 2e-4), 0.98, (32, 128)),
+    _vora("balanced", (1900, 2000), (2e-3, 2e-4), 0.98, (32, 128)),
     _vora("quality", (3000, 10000), (1e-3, 2e-4), 0.99, (64, 256)),
 )
 
