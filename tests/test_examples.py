@@ -53,7 +53,7 @@ def test_a_language_model_learns_and_answers(
 ) -> None:
     data = EXAMPLES / "data" / "dialogues" / "plain_words.jsonl"
     rows = data.read_text(encoding="utf-8").splitlines()
-    assert len(rows) == 32
+    assert len(rows) == 144
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(rows[:4]), encoding="utf-8")
     arguments = ["--base", tiny_base("llm"), "--data", few, "--output", tmp_path / "run", "--strengths", 0, 1]

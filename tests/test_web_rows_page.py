@@ -81,7 +81,7 @@ def test_values_no_page_would_send_are_sentences(page: Page, who: dict[str, str]
     ):
         assert page.ask(rows, name, data) == {"problems": ["This page does not know whose data this is; reload it."]}
     for odd in ({"page": float("nan")}, {"page": -5, "at": 3}, {"query": ["x"], "at": "9" * 40}, {"version": {}}):
-        assert page.ask(rows, "view", who | odd)["count"] == 32
+        assert page.ask(rows, "view", who | odd)["count"] == 144
     for wrong in ({"edits": "x"}, {"remove": [1]}, {"restore": {"a": 1}}, {"remove": "all"}):
         assert page.ask(rows, "save", who | wrong)["problems"]
     assert page.ask(rows, "view", who) == before
@@ -92,7 +92,7 @@ def test_what_was_not_uploaded_is_not_read(page: Page, who: dict[str, str]) -> N
     for path in ("/etc/hostname", str(EXAMPLE), str(page.site.workspace.root / "secret"), "a\0b", "", 5):
         assert page.ask(rows, "add", who | {"files": [{"path": path, "name": "a.jsonl"}]})["problems"]
     sent = page.client.post("/gradio_api/upload", files=[("files", ("a.jsonl", EXAMPLE.read_bytes()))]).json()
-    assert page.ask(rows, "add", who | {"files": [{"path": sent[0], "name": "faq.jsonl"}]})["count"] == 32
+    assert page.ask(rows, "add", who | {"files": [{"path": sent[0], "name": "faq.jsonl"}]})["count"] == 144
 
 
 def test_a_stranger_sees_and_takes_nothing(page: Page, who: dict[str, str]) -> None:
